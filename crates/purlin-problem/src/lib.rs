@@ -1,1 +1,55 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod blank;
+mod body;
+mod catalog;
+mod catch_error;
+mod challenge;
+#[cfg(feature = "reqwest")]
+mod client;
+mod deprecation;
+mod details;
+mod ext_name;
+#[cfg(feature = "axum")]
+pub mod extract;
+mod future;
+mod grpc;
+pub mod iana;
+mod json;
+mod layer;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+mod problem;
+mod problem_type;
+#[cfg(feature = "axum")]
+mod rejection;
+mod render;
+mod report;
+mod service;
+mod status;
+mod to_problem;
+#[cfg(feature = "tonic")]
+mod tonic_status;
+mod uri_ref;
+pub mod violation;
+#[cfg(feature = "xml")]
+mod xml;
+
+pub use challenge::Challenge;
+pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
+pub use ext_name::ExtName;
+pub use grpc::{GrpcCode, Protocol};
+pub use problem::Problem;
+pub use problem_type::{ProblemType, UnauthorizedType};
+pub use render::PROBLEM_JSON;
+pub use report::ProblemReport;
+pub use to_problem::{ResultExt, ToProblem};
+pub use uri_ref::{InvalidUriRef, UriRef};
+pub use violation::{JsonPointer, Violation, Violations};
+
+#[cfg(feature = "derive")]
+pub use purlin_problem_derive::Problem;
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

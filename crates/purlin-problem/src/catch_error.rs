@@ -1,0 +1,1 @@
+//! Errors of tower middleware become problems.

@@ -1,0 +1,1 @@
+//! Deprecation and Sunset headers.

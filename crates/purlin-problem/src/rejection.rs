@@ -1,0 +1,1 @@
+//! axum's rejections as problems.

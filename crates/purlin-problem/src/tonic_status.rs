@@ -1,0 +1,1 @@
+//! `tonic::Status` and back.
