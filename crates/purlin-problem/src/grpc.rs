@@ -95,7 +95,8 @@ impl GrpcCode {
     /// The code of a problem type that names none: the reverse of the HTTP mapping in
     /// `google/rpc/code.proto`, where that is one to one, and the nearest code elsewhere.
     pub(crate) const fn of_problem(status: StatusCode) -> Self {
-        match status.as_u16() {
+        let code = status.as_u16();
+        match code {
             401 => Self::Unauthenticated,
             402 | 412 | 423 | 424 | 426 | 428 => Self::FailedPrecondition,
             403 | 451 => Self::PermissionDenied,
@@ -107,7 +108,7 @@ impl GrpcCode {
             416 => Self::OutOfRange,
             499 => Self::Cancelled,
             425 | 502 | 503 => Self::Unavailable,
-            400..=499 => Self::InvalidArgument,
+            _ if code < 500 => Self::InvalidArgument,
             _ => Self::Internal,
         }
     }

@@ -4,15 +4,18 @@
 pub mod blank;
 mod body;
 mod catalog;
-mod catch_error;
+pub mod catch_error;
 mod challenge;
 #[cfg(feature = "reqwest")]
 mod client;
+mod config;
+mod context;
 mod deprecation;
 mod details;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
+mod finish;
 mod future;
 mod grpc;
 pub mod iana;
@@ -36,14 +39,20 @@ pub mod violation;
 #[cfg(feature = "xml")]
 mod xml;
 
+pub use body::ProblemBody;
+pub use catch_error::{CatchError, CatchErrorLayer};
 pub use challenge::Challenge;
+pub use context::ProblemContext;
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
 pub use ext_name::ExtName;
+pub use future::ResponseFuture;
 pub use grpc::{GrpcCode, Protocol};
+pub use layer::ProblemLayer;
 pub use problem::Problem;
 pub use problem_type::{ProblemType, UnauthorizedType};
 pub use render::PROBLEM_JSON;
 pub use report::ProblemReport;
+pub use service::Problems;
 pub use to_problem::{ResultExt, ToProblem};
 pub use uri_ref::{InvalidUriRef, UriRef};
 pub use violation::{JsonPointer, Violation, Violations};

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderValue, header};
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 pub(crate) const PROBLEM_JSON_VALUE: HeaderValue = HeaderValue::from_static(PROBLEM_JSON);
+#[cfg(feature = "xml")]
+pub(crate) const PROBLEM_XML_VALUE: HeaderValue =
+    HeaderValue::from_static("application/problem+xml");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Drops the fields that describe a body which is about to be replaced. Everything else stays.

@@ -7,7 +7,8 @@ use http::StatusCode;
 /// The `http` crate still has the phrases of RFC 7231 for 413 and 422. A code that is not
 /// registered gets the name of its class.
 pub(crate) const fn phrase(status: StatusCode) -> &'static str {
-    match status.as_u16() {
+    let code = status.as_u16();
+    match code {
         400 => "Bad Request",
         401 => "Unauthorized",
         402 => "Payment Required",
@@ -46,7 +47,7 @@ pub(crate) const fn phrase(status: StatusCode) -> &'static str {
         507 => "Insufficient Storage",
         508 => "Loop Detected",
         511 => "Network Authentication Required",
-        400..=499 => "Client Error",
+        _ if code < 500 => "Client Error",
         _ => "Server Error",
     }
 }

@@ -148,7 +148,7 @@ impl Serialize for Violations {
 /// One thing that is wrong, and where: an item of `errors`.
 ///
 /// The members are those of RFC 9457's own example (`detail`, `pointer`) with the `code`,
-/// `parameter` and `header` of the SmartBear problem registry. The text must not repeat the value
+/// `parameter` and `header` of `SmartBear`'s problem registry. The text must not repeat the value
 /// that was sent, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -1,0 +1,100 @@
+//! What a problem response needs to know of its request.
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+
+use crate::{
+    Protocol,
+    config::{Config, MAX_REQUEST_ID_BYTES},
+};
+
+/// The request that a problem answers, for [`ProblemLayer::with_edit`](crate::ProblemLayer::with_edit).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProblemContext<'a> {
+    /// The request id, when there is one that is printable ASCII and at most 128 bytes long.
+    pub request_id: Option<&'a str>,
+    /// The trace id of a valid `traceparent`: 32 hexadecimal digits.
+    pub trace_id: Option<&'a str>,
+    /// `Accept-Language`, for translations of `title` and `detail`.
+    pub accept_language: Option<&'a str>,
+    /// The path of the request, without its query.
+    pub path: &'a str,
+}
+
+/// Kept from the request until the response is there. Header values are reference counted, so
+/// keeping them costs no allocation.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) protocol: Protocol,
+    pub(crate) is_head: bool,
+    request_id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    /// Kept only where the configuration has a use for them.
+    accept_language: Option<HeaderValue>,
+    #[cfg(feature = "xml")]
+    pub(crate) wants_xml: bool,
+    uri: Option<Uri>,
+}
+
+impl Seen {
+    pub(crate) fn of<B>(request: &Request<B>, config: &Config) -> Self {
+        let headers = request.headers();
+        let edits = config.edit.is_some();
+        Self {
+            protocol: Protocol::of(headers),
+            is_head: request.method() == Method::HEAD,
+            request_id: headers.get(&config.request_id).cloned(),
+            traceparent: headers.get(TRACEPARENT).cloned(),
+            accept_language: edits
+                .then(|| headers.get(header::ACCEPT_LANGUAGE).cloned())
+                .flatten(),
+            #[cfg(feature = "xml")]
+            wants_xml: config.xml && crate::xml::preferred(headers),
+            uri: (edits || config.instance).then(|| request.uri().clone()),
+        }
+    }
+
+    pub(crate) fn context(&self) -> ProblemContext<'_> {
+        ProblemContext {
+            request_id: self
+                .request_id
+                .as_ref()
+                .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()))
+                .and_then(|id| id.to_str().ok()),
+            trace_id: self.traceparent.as_ref().and_then(trace_id),
+            accept_language: self
+                .accept_language
+                .as_ref()
+                .and_then(|value| value.to_str().ok()),
+            path: self.uri.as_ref().map_or("", Uri::path),
+        }
+    }
+}
+
+const TRACEPARENT: &str = "traceparent";
+
+/// The trace id of a `traceparent` (W3C Trace Context §3.2.2): `00-<32 hex>-<16 hex>-<2 hex>`,
+/// where later versions may add fields and all zeros is no id.
+fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
+    let mut fields = traceparent.to_str().ok()?.split('-');
+    let (version, id) = (fields.next()?, fields.next()?);
+    let hex = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    (version.len() == 2
+        && hex(version)
+        && version != "ff"
+        && id.len() == 32
+        && hex(id)
+        && id.bytes().any(|byte| byte != b'0')
+        && fields
+            .next()
+            .is_some_and(|parent| parent.len() == 16 && hex(parent)))
+    .then_some(id)
+}
+
+/// Whether the body has a content coding, and so is no text as it stands.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_ENCODING)
+}
