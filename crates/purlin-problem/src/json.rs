@@ -14,7 +14,6 @@ use crate::ProblemType;
 const EXTRA_BYTES: usize = 256;
 
 /// A JSON object that is still open: members can be added, and each name stands in it once.
-#[derive(Clone)]
 pub(crate) struct OpenObject(Vec<u8>);
 
 impl OpenObject {
@@ -89,8 +88,12 @@ impl OpenObject {
         self.0
     }
 
+    /// The document as it would be finished now.
     pub(crate) fn closed(&self) -> Vec<u8> {
-        self.clone().close()
+        let mut bytes = Vec::with_capacity(self.0.len() + 1);
+        bytes.extend_from_slice(&self.0);
+        bytes.push(b'}');
+        bytes
     }
 }
 
