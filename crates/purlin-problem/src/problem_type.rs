@@ -239,7 +239,7 @@ impl fmt::Debug for ProblemType {
 }
 
 /// A problem type of status 401, which no response may have without `WWW-Authenticate`
-/// (RFC 9110 §15.5.2): it becomes a [`Problem`](crate::Problem) only together with a
+/// (RFC 9110 §15.5.2): it becomes a [`Problem`](struct@crate::Problem) only together with a
 /// [`Challenge`](crate::Challenge), by [`Problem::unauthorized`](crate::Problem::unauthorized).
 ///
 /// ```

@@ -7,7 +7,7 @@ use crate::{BoxError, Problem, ProblemType};
 /// An error that knows which problem it is. Derive it: see
 /// [`derive(Problem)`](macro@crate::Problem).
 ///
-/// `?` then turns the error into a [`Problem`] and keeps it as the source for the log.
+/// `?` then turns the error into a [`Problem`](struct@Problem) and keeps it as the source for the log.
 pub trait ToProblem: Error {
     /// The problem as the client reads it, without the source.
     fn to_problem(&self) -> Problem;
