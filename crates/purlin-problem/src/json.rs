@@ -36,11 +36,30 @@ impl OpenObject {
     /// A value that cannot be written as JSON is left out and the log says so: the answer to a
     /// failure must not fail.
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.push_with(name, value, |bytes| serde_json::to_writer(bytes, name));
+    }
+
+    /// As [`push`](Self::push), for a name without characters that JSON escapes.
+    pub(crate) fn push_plain<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.push_with(name, value, |bytes| {
+            bytes.push(b'"');
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(b'"');
+            Ok(())
+        });
+    }
+
+    fn push_with<T: Serialize + ?Sized>(
+        &mut self,
+        name: &str,
+        value: &T,
+        write_name: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    ) {
         let before = self.0.len();
         if self.0.last() != Some(&b'{') {
             self.0.push(b',');
         }
-        let written = serde_json::to_writer(&mut self.0, name).and_then(|()| {
+        let written = write_name(&mut self.0).and_then(|()| {
             self.0.push(b':');
             serde_json::to_writer(&mut self.0, value)
         });
