@@ -28,7 +28,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     } else {
         quote!(self)
     };
-    let list = Ident::new("list", Span::mixed_site());
+    let list = Ident::new("__types", Span::mixed_site());
     let lists = type_lists(model);
     let (impl_generics, ty_generics, _) = model.generics.split_for_impl();
     let where_clause = bounds::where_clause(model);
