@@ -1,9 +1,30 @@
 #![doc = include_str!("../README.md")]
 
-use proc_macro::TokenStream;
+mod attributes;
+mod diagnostics;
+mod expand;
+mod literal;
+mod model;
+mod template;
 
-/// Placeholder.
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+use crate::{diagnostics::Diagnostics, model::Model};
+
+/// Placeholder
 #[proc_macro_derive(Problem, attributes(problem))]
-pub fn derive_problem(_input: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn derive_problem(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let mut errors = Diagnostics::default();
+    let model = Model::read(&input, &mut errors);
+    let code = match (errors.into_compile_error(), model) {
+        (None, Some(model)) => expand::expand(&model),
+        (errors, _) => {
+            let mut code = expand::placeholder(&input.ident, &input.generics);
+            code.extend(errors);
+            code
+        }
+    };
+    code.into()
 }

@@ -19,6 +19,7 @@ impl Challenge {
     ///
     /// When the text is empty or not visible ASCII; in a `const` that is a compile error.
     #[must_use]
+    #[track_caller]
     pub const fn from_static(text: &'static str) -> Self {
         assert!(!text.is_empty(), "a challenge names a scheme");
         Self(HeaderValue::from_static(text))

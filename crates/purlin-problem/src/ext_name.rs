@@ -27,6 +27,7 @@ impl ExtName {
     ///
     /// When the name is reserved or malformed; in a `const` that is a compile error.
     #[must_use]
+    #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         let bytes = name.as_bytes();
         assert!(
@@ -52,6 +53,7 @@ impl ExtName {
     ///
     /// When the name is reserved or malformed; in a `const` that is a compile error.
     #[must_use]
+    #[track_caller]
     pub const fn raw(name: &'static str) -> Self {
         let bytes = name.as_bytes();
         assert!(

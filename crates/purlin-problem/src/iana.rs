@@ -19,11 +19,12 @@ macro_rules! registered {
         /// The type of that fragment, for the derive's `iana = "…"`. Evaluated at compile time.
         #[doc(hidden)]
         #[must_use]
+        #[track_caller]
         pub const fn by_fragment(fragment: &str) -> &'static ProblemType {
             $(if equal(fragment, $fragment) {
                 return &$name;
             })*
-            panic!("no such type in purlin_problem::iana")
+            panic!(concat!("no such registered type; there are:", $(" ", $fragment),*))
         }
     };
 }

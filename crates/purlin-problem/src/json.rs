@@ -14,63 +14,66 @@ use crate::ProblemType;
 const EXTRA_BYTES: usize = 256;
 
 /// A JSON object that is still open: members can be added, and each name stands in it once.
-pub(crate) struct OpenObject(Vec<u8>);
+pub(crate) struct OpenObject {
+    bytes: Vec<u8>,
+    /// A bit for each name that was added, by [`bit`]: a clear bit says for certain that the name
+    /// is not there.
+    names: u64,
+}
 
 impl OpenObject {
     /// Starts with `type`, `title` and `status`, which were written at compile time.
     pub(crate) fn of(ty: &ProblemType) -> Self {
-        Self::reopen(ty.document())
+        let document = ty.document();
+        Self::open(&document[..document.len() - 1])
     }
 
-    /// Opens a finished document again. The caller knows that it is one JSON object.
+    /// Opens a finished document again, to [`push`](Self::push) only. The caller knows that it is
+    /// one JSON object.
     pub(crate) fn reopen(document: &[u8]) -> Self {
         let open = document.trim_ascii_end();
-        let open = open.strip_suffix(b"}").unwrap_or(open).trim_ascii_end();
-        let mut bytes = Vec::with_capacity(open.len() + EXTRA_BYTES);
-        bytes.extend_from_slice(open);
-        Self(bytes)
+        Self::open(open.strip_suffix(b"}").unwrap_or(open).trim_ascii_end())
     }
 
-    /// Adds a member whose name is known not to stand there yet.
+    fn open(head: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(head.len() + EXTRA_BYTES);
+        bytes.extend_from_slice(head);
+        Self { bytes, names: 0 }
+    }
+
+    /// Adds a member whose name needs no escapes and is known not to stand there yet.
     ///
     /// A value that cannot be written as JSON is left out and the log says so: the answer to a
     /// failure must not fail.
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        let before = self.0.len();
-        if self.0.last() != Some(&b'{') {
-            self.0.push(b',');
+        let before = self.bytes.len();
+        if self.bytes.last() != Some(&b'{') {
+            self.bytes.push(b',');
         }
-        let written = serde_json::to_writer(&mut self.0, name).and_then(|()| {
-            self.0.push(b':');
-            serde_json::to_writer(&mut self.0, value)
-        });
-        if let Err(error) = written {
-            self.0.truncate(before);
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+        self.names |= bit(name);
+        if let Err(error) = serde_json::to_writer(&mut self.bytes, value) {
+            self.bytes.truncate(before);
             tracing::error!(member = name, %error, "a member of a problem is not valid JSON");
         }
     }
 
     /// Adds a member, or gives the one of that name a new value.
     pub(crate) fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        if self.has(name) {
+        if self.names & bit(name) != 0 {
             self.remove(name);
         }
         self.push(name, value);
     }
 
-    /// Whether a member of that name stands at the top level.
-    fn has(&self, name: &str) -> bool {
-        // The name may also stand in a string or a nested object, so a hit is only a hint.
-        self.0
-            .windows(name.len())
-            .any(|window| window == name.as_bytes())
-            && Members::read(&self.closed())
-                .is_some_and(|members| members.0.iter().any(|(member, _)| member == name))
-    }
-
     fn remove(&mut self, name: &str) {
         let document = self.closed();
-        let mut kept = Self(vec![b'{']);
+        let mut kept = Self {
+            bytes: vec![b'{'],
+            names: 0,
+        };
         for (member, value) in Members::read(&document)
             .into_iter()
             .flat_map(|members| members.0)
@@ -84,14 +87,14 @@ impl OpenObject {
 
     /// The finished document.
     pub(crate) fn close(mut self) -> Vec<u8> {
-        self.0.push(b'}');
-        self.0
+        self.bytes.push(b'}');
+        self.bytes
     }
 
     /// The document as it would be finished now.
     pub(crate) fn closed(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.0.len() + 1);
-        bytes.extend_from_slice(&self.0);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 1);
+        bytes.extend_from_slice(&self.bytes);
         bytes.push(b'}');
         bytes
     }
@@ -101,6 +104,12 @@ impl fmt::Debug for OpenObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.closed()))
     }
+}
+
+/// Names of different length or first letter mostly have different bits.
+fn bit(name: &str) -> u64 {
+    let first = name.bytes().next().unwrap_or_default();
+    1 << ((name.len() * 29 + usize::from(first)) % 64)
 }
 
 /// Writes what `Display` says as a JSON string, without building the text in between.

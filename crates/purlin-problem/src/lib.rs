@@ -11,6 +11,9 @@ mod client;
 mod config;
 mod context;
 mod deprecation;
+#[cfg(feature = "derive")]
+#[doc(hidden)]
+pub mod derive_support;
 mod details;
 mod ext_name;
 #[cfg(feature = "axum")]

@@ -195,6 +195,15 @@ impl Problem {
         }
     }
 
+    /// The document in JSON, as [`to_json`](Self::to_json) gives it but without a copy.
+    #[must_use]
+    pub fn into_json(self) -> Vec<u8> {
+        match self.0 {
+            Repr::Static(ty) => ty.document().to_vec(),
+            Repr::Boxed(inner) => inner.document.close(),
+        }
+    }
+
     /// The response: status line, headers and the document as `application/problem+json`.
     ///
     /// `Cache-Control: no-store` is set unless the problem has a `Cache-Control` of its own. For a
@@ -252,6 +261,11 @@ impl Problem {
 
     fn with_member<T: Serialize + ?Sized>(self, name: &str, value: &T) -> Self {
         self.edit(|inner| inner.document.put(name, value))
+    }
+
+    /// As [`with_member`](Self::with_member), for a name that is known not to stand there yet.
+    pub(crate) fn push_member<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Self {
+        self.edit(|inner| inner.document.push(name, value))
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {

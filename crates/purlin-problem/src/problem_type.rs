@@ -80,6 +80,7 @@ impl ProblemType {
     /// when `uri` is not a URI reference; when the title has control characters; when URI and
     /// title exceed some 450 bytes together.
     #[must_use]
+    #[track_caller]
     pub const fn new(status: StatusCode, uri: &'static str, title: &'static str) -> Self {
         assert!(
             required_header(status).is_none(),
@@ -96,6 +97,7 @@ impl ProblemType {
     /// As [`new`](Self::new), and when the slug has other characters than lower-case letters,
     /// digits and hyphens.
     #[must_use]
+    #[track_caller]
     pub const fn slug(status: StatusCode, slug: &'static str, title: &'static str) -> Self {
         assert!(
             required_header(status).is_none(),
@@ -110,6 +112,7 @@ impl ProblemType {
     ///
     /// As [`new`](Self::new).
     #[must_use]
+    #[track_caller]
     pub const fn blank(status: StatusCode) -> Self {
         Self::new(status, "about:blank", phrase(status))
     }
@@ -128,6 +131,7 @@ impl ProblemType {
         self
     }
 
+    #[track_caller]
     pub(crate) const fn unchecked_slug(
         status: StatusCode,
         slug: &'static str,
@@ -147,6 +151,7 @@ impl ProblemType {
     }
 
     /// Without the check for statuses that need a header.
+    #[track_caller]
     pub(crate) const fn unchecked(
         base: &'static str,
         uri: &'static str,
@@ -261,6 +266,7 @@ impl UnauthorizedType {
     ///
     /// As [`ProblemType::new`].
     #[must_use]
+    #[track_caller]
     pub const fn new(uri: &'static str, title: &'static str) -> Self {
         Self(ProblemType::unchecked(
             "",
@@ -276,6 +282,7 @@ impl UnauthorizedType {
     ///
     /// As [`ProblemType::slug`].
     #[must_use]
+    #[track_caller]
     pub const fn slug(slug: &'static str, title: &'static str) -> Self {
         Self(ProblemType::unchecked_slug(
             StatusCode::UNAUTHORIZED,
@@ -288,6 +295,12 @@ impl UnauthorizedType {
     #[must_use]
     pub const fn with_description(self, description: &'static str) -> Self {
         Self(self.into_inner().with_description(description))
+    }
+
+    /// As [`ProblemType::with_grpc_code`].
+    #[must_use]
+    pub const fn with_grpc_code(self, code: GrpcCode) -> Self {
+        Self(self.into_inner().with_grpc_code(code))
     }
 
     /// The type as others see it, for catalogues and comparisons.
@@ -309,6 +322,7 @@ struct ConstText {
 }
 
 impl ConstText {
+    #[track_caller]
     const fn push_byte(mut self, byte: u8) -> Self {
         assert!(
             self.len < DOCUMENT_BYTES,
@@ -319,6 +333,7 @@ impl ConstText {
         self
     }
 
+    #[track_caller]
     const fn push(mut self, text: &str) -> Self {
         let mut at = 0;
         while at < text.len() {
@@ -329,6 +344,7 @@ impl ConstText {
     }
 
     /// The inside of a JSON string (RFC 8259 §7), for text without control characters.
+    #[track_caller]
     const fn push_escaped(mut self, text: &str) -> Self {
         let mut at = 0;
         while at < text.len() {
@@ -344,6 +360,7 @@ impl ConstText {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a digit is below ten")]
+    #[track_caller]
     const fn push_status(self, status: StatusCode) -> Self {
         let code = status.as_u16();
         self.push_byte(b'0' + (code / 100) as u8)

@@ -8,6 +8,12 @@ use crate::{BoxError, Problem, ProblemType};
 /// [`derive(Problem)`](macro@crate::Problem).
 ///
 /// `?` then turns the error into a [`Problem`](struct@Problem) and keeps it as the source for the log.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which problem it is",
+    label = "not a problem",
+    note = "derive `Problem` for an error of your own; of any other make a 500 by `.internal()` on \
+            the result, or by `#[problem(internal)]` on its variant"
+)]
 pub trait ToProblem: Error {
     /// The problem as the client reads it, without the source.
     fn to_problem(&self) -> Problem;

@@ -30,6 +30,7 @@ impl UriRef {
     ///
     /// When called at run time with text that is not a URI reference.
     #[must_use]
+    #[track_caller]
     pub const fn from_static(text: &'static str) -> Self {
         assert!(
             is_uri_reference(text),
