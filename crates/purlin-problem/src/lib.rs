@@ -10,6 +10,7 @@ mod challenge;
 mod client;
 mod deprecation;
 mod details;
+mod error;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -37,7 +38,9 @@ pub mod violation;
 mod xml;
 
 pub use challenge::Challenge;
+pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
+pub use error::ConfigError;
 pub use ext_name::ExtName;
 pub use grpc::{GrpcCode, Protocol};
 pub use problem::Problem;
