@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "catalog", feature = "xml"))]
+mod accept;
 pub mod blank;
 mod body;
+#[cfg(feature = "catalog")]
 mod catalog;
 mod catch_error;
 mod challenge;
@@ -37,6 +40,8 @@ pub mod violation;
 #[cfg(feature = "xml")]
 mod xml;
 
+#[cfg(feature = "catalog")]
+pub use catalog::{Catalog, CatalogBuilder};
 pub use challenge::Challenge;
 pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
