@@ -43,6 +43,8 @@ mod xml;
 #[cfg(feature = "catalog")]
 pub use catalog::{Catalog, CatalogBuilder};
 pub use challenge::Challenge;
+#[cfg(feature = "reqwest")]
+pub use client::{RequestBuilderExt, ResponseError, ResponseExt, ResponseProblem};
 pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
 pub use error::ConfigError;
