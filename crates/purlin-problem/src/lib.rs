@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "catalog", feature = "xml"))]
+mod accept;
 pub mod blank;
 mod body;
+#[cfg(feature = "catalog")]
 mod catalog;
 pub mod catch_error;
 mod challenge;
@@ -15,6 +18,7 @@ mod deprecation;
 #[doc(hidden)]
 pub mod derive_support;
 mod details;
+mod error;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -43,10 +47,16 @@ pub mod violation;
 mod xml;
 
 pub use body::ProblemBody;
+#[cfg(feature = "catalog")]
+pub use catalog::{Catalog, CatalogBuilder};
 pub use catch_error::{CatchError, CatchErrorLayer};
 pub use challenge::Challenge;
+#[cfg(feature = "reqwest")]
+pub use client::{RequestBuilderExt, ResponseError, ResponseExt, ResponseProblem};
 pub use context::ProblemContext;
+pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
+pub use error::ConfigError;
 pub use ext_name::ExtName;
 pub use future::ResponseFuture;
 pub use grpc::{GrpcCode, Protocol};
