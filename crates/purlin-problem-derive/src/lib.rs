@@ -21,7 +21,10 @@ pub fn derive_problem(input: TokenStream) -> TokenStream {
     let code = match (errors.into_compile_error(), model) {
         (None, Some(model)) => expand::expand(&model),
         (errors, _) => {
-            let mut code = expand::placeholder(&input.ident, &input.generics);
+            let mut code = proc_macro2::TokenStream::new();
+            if !matches!(input.data, syn::Data::Union(_)) {
+                code.extend(expand::placeholder(&input.ident, &input.generics));
+            }
             code.extend(errors);
             code
         }

@@ -52,6 +52,56 @@ impl NamedType for UnauthorizedType {
     }
 }
 
+/// A type that the user named and that needs no challenge.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` alone does not make a problem",
+    label = "a type for 401 needs a challenge: add `challenge = \"Bearer\"`; any other is a `ProblemType`"
+)]
+pub trait CompleteType {
+    /// The type itself.
+    fn complete(&'static self) -> &'static ProblemType;
+}
+
+impl CompleteType for ProblemType {
+    fn complete(&'static self) -> &'static ProblemType {
+        self
+    }
+}
+
+/// A field under `#[problem(allow)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the methods that are allowed",
+    label = "make this a `Vec<Method>`, an array or a slice of methods"
+)]
+pub trait AllowField {
+    /// The methods.
+    fn methods(&self) -> &[Method];
+}
+
+impl AllowField for [Method] {
+    fn methods(&self) -> &[Method] {
+        self
+    }
+}
+
+impl<const N: usize> AllowField for [Method; N] {
+    fn methods(&self) -> &[Method] {
+        self
+    }
+}
+
+impl AllowField for Vec<Method> {
+    fn methods(&self) -> &[Method] {
+        self
+    }
+}
+
+impl<T: AllowField + ?Sized> AllowField for &T {
+    fn methods(&self) -> &[Method] {
+        (*self).methods()
+    }
+}
+
 /// Adds the detail. The derive gives at most one, so nothing is looked up.
 pub fn with_detail(problem: Problem, detail: fmt::Arguments<'_>) -> Problem {
     match detail.as_str() {

@@ -10,9 +10,8 @@ use crate::{BoxError, Problem, ProblemType};
 /// `?` then turns the error into a [`Problem`](struct@Problem) and keeps it as the source for the log.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which problem it is",
-    label = "not a problem",
-    note = "derive `Problem` for an error of your own; of any other make a 500 by `.internal()` on \
-            the result, or by `#[problem(internal)]` on its variant"
+    label = "no problem yet: derive `Problem` for it, or make it a 500 by `.internal()`",
+    note = "in an error of your own, `#[problem(internal)]` on a variant makes it a 500"
 )]
 pub trait ToProblem: Error {
     /// The problem as the client reads it, without the source.

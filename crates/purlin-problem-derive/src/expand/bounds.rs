@@ -35,9 +35,7 @@ pub(crate) fn where_clause(model: &Model) -> Option<WhereClause> {
             Answer::Transparent(field) => add(&field.ty, quote!(#krate::ToProblem)),
             Answer::Own { base, additions } => {
                 if let Base::MethodNotAllowed(allow) = base {
-                    let bound = quote! {
-                        ::core::convert::AsRef<[#krate::derive_support::Method]>
-                    };
+                    let bound = quote!(#krate::derive_support::AllowField);
                     add(&allow.ty, bound);
                 }
                 for (field, bound) in additions_bounds(model, additions) {
