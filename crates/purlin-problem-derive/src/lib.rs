@@ -12,7 +12,7 @@ use syn::{DeriveInput, parse_macro_input};
 
 use crate::{diagnostics::Diagnostics, model::Model};
 
-/// Placeholder
+/// The code comes from `purlin-problem-derive`, in the version of this crate.
 #[proc_macro_derive(Problem, attributes(problem))]
 pub fn derive_problem(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -71,6 +71,8 @@ pub use uri_ref::{InvalidUriRef, UriRef};
 pub use violation::{JsonPointer, Violation, Violations};
 
 #[cfg(feature = "derive")]
+#[doc = include_str!("derive.md")]
+#[doc(inline)]
 pub use purlin_problem_derive::Problem;
 
 /// Any error, boxed.

@@ -27,7 +27,8 @@ pub(super) fn arm(model: &Model, case: &Case) -> TokenStream {
             used.push(field);
             let at = place(field.ty.span());
             let (krate, local) = (crate_at(model, at), local(field, at));
-            quote_spanned!(at=> #krate::ToProblem::to_problem(#local))
+            let ty = &field.ty;
+            quote_spanned!(at=> <#ty as #krate::ToProblem>::to_problem(#local))
         }
         Answer::Own { base, additions } => own_problem(model, base, additions, &mut used),
     };
