@@ -9,9 +9,7 @@ use http::header::RETRY_AFTER;
 pub use http::{HeaderName, HeaderValue, Method, StatusCode};
 pub use serde::Serialize;
 
-use crate::{
-    Challenge, ExtName, Problem, ProblemType, UnauthorizedType, blank, json::Text, status::phrase,
-};
+use crate::{Challenge, ExtName, Problem, ProblemType, UnauthorizedType, blank, status::phrase};
 
 /// The status of a literal that the derive has checked.
 #[must_use]
@@ -106,7 +104,7 @@ impl<T: AllowField + ?Sized> AllowField for &T {
 pub fn with_detail(problem: Problem, detail: fmt::Arguments<'_>) -> Problem {
     match detail.as_str() {
         Some(text) => problem.push_member("detail", text),
-        None => problem.push_member("detail", &Text(detail)),
+        None => problem.push_text("detail", detail),
     }
 }
 

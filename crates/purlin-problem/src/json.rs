@@ -1,6 +1,6 @@
 //! The document of a problem while it is being written.
 
-use std::fmt;
+use std::{fmt, io::Write as _};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -47,6 +47,31 @@ impl OpenObject {
     /// failure must not fail.
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         let before = self.bytes.len();
+        self.push_name(name);
+        if let Err(error) = serde_json::to_writer(&mut self.bytes, value) {
+            self.bytes.truncate(before);
+            tracing::error!(member = name, %error, "a member of a problem is not valid JSON");
+        }
+    }
+
+    /// As [`push`](Self::push), for text that is yet to be formatted: that is done in place, and
+    /// once more in the rare case that the text needs escapes.
+    pub(crate) fn push_text(&mut self, name: &str, text: fmt::Arguments<'_>) {
+        let before = self.bytes.len();
+        self.push_name(name);
+        self.bytes.push(b'"');
+        let start = self.bytes.len();
+        // RFC 8259 §7.
+        let needs_escape = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        if self.bytes.write_fmt(text).is_ok() && !self.bytes[start..].iter().any(needs_escape) {
+            self.bytes.push(b'"');
+        } else {
+            self.bytes.truncate(before);
+            self.push(name, &Text(text));
+        }
+    }
+
+    fn push_name(&mut self, name: &str) {
         if self.bytes.last() != Some(&b'{') {
             self.bytes.push(b',');
         }
@@ -54,10 +79,6 @@ impl OpenObject {
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b"\":");
         self.names |= bit(name);
-        if let Err(error) = serde_json::to_writer(&mut self.bytes, value) {
-            self.bytes.truncate(before);
-            tracing::error!(member = name, %error, "a member of a problem is not valid JSON");
-        }
     }
 
     /// Adds a member, or gives the one of that name a new value.

@@ -53,7 +53,8 @@ enum Repr {
 struct Inner {
     ty: &'static ProblemType,
     document: OpenObject,
-    headers: HeaderMap,
+    // Most problems have none, and a map is most of what would be moved into the box.
+    headers: Option<Box<HeaderMap>>,
     source: Option<BoxError>,
 }
 
@@ -126,7 +127,7 @@ impl Problem {
     /// `Content-Type` stays what the problem is; `Cache-Control` replaces the default `no-store`.
     pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         self.edit(|inner| {
-            inner.headers.append(name, value);
+            inner.headers.get_or_insert_default().append(name, value);
         })
     }
 
@@ -144,6 +145,7 @@ impl Problem {
         self.edit(|inner| {
             inner
                 .headers
+                .get_or_insert_default()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds));
         })
     }
@@ -173,7 +175,7 @@ impl Problem {
     pub fn headers(&self) -> Option<&HeaderMap> {
         match &self.0 {
             Repr::Static(_) => None,
-            Repr::Boxed(inner) => Some(&inner.headers),
+            Repr::Boxed(inner) => inner.headers.as_deref(),
         }
     }
 
@@ -224,7 +226,12 @@ impl Problem {
                     headers,
                     source,
                 } = *inner;
-                (ty, headers, Bytes::from(document.close()), source)
+                (
+                    ty,
+                    headers.map_or_else(|| HeaderMap::with_capacity(2), |headers| *headers),
+                    Bytes::from(document.close()),
+                    source,
+                )
             }
         };
         let mut response = json_response(ty.status(), headers, document);
@@ -263,6 +270,11 @@ impl Problem {
         self.edit(|inner| inner.document.put(name, value))
     }
 
+    /// As [`push_member`](Self::push_member), for text that is yet to be formatted.
+    pub(crate) fn push_text(self, name: &'static str, text: fmt::Arguments<'_>) -> Self {
+        self.edit(|inner| inner.document.push_text(name, text))
+    }
+
     /// As [`with_member`](Self::with_member), for a name that is known not to stand there yet.
     pub(crate) fn push_member<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Self {
         self.edit(|inner| inner.document.push(name, value))
@@ -273,7 +285,7 @@ impl Problem {
             self.0 = Repr::Boxed(Box::new(Inner {
                 ty,
                 document: OpenObject::of(ty),
-                headers: HeaderMap::new(),
+                headers: None,
                 source: None,
             }));
         }

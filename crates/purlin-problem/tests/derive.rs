@@ -468,6 +468,39 @@ fn raw_names_are_written_without_their_prefix() {
 }
 
 #[test]
+fn a_detail_is_escaped_where_it_must_be() {
+    #[derive(Debug, Error, Problem)]
+    #[error("secret")]
+    #[problem(status = 400, detail = "{0}{{\"}}")]
+    struct Bad(&'static str);
+    for text in [
+        "plain",
+        "quo\"te",
+        "back\\slash",
+        "line\nfeed",
+        "nul\0",
+        "ü\u{7f}",
+    ] {
+        assert_eq!(document(&Bad(text))["detail"], format!("{text}{{\"}}"));
+    }
+
+    #[derive(Debug, Error, Problem)]
+    #[error("secret")]
+    #[problem(status = 400, detail = "{0} is bad")]
+    struct Plain(&'static str);
+    for text in [
+        "plain",
+        "quo\"te",
+        "back\\slash",
+        "line\nfeed",
+        "nul\0",
+        "ü\u{7f}",
+    ] {
+        assert_eq!(document(&Plain(text))["detail"], format!("{text} is bad"));
+    }
+}
+
+#[test]
 fn a_typed_error_costs_the_box_and_the_document() {
     let error = OrderError::OutOfCredit {
         balance: 30,
