@@ -7,7 +7,6 @@ use http::{HeaderValue, Method};
 use purlin_problem::{
     Challenge, GrpcCode, Problem, ProblemType, ToProblem, UnauthorizedType, blank, iana,
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -512,84 +511,6 @@ fn a_typed_error_costs_the_box_and_the_document() {
     );
     let busy = OrderError::Busy;
     assert_eq!(measure(|| drop(busy.to_problem())).count_total, 0);
-}
-
-/// Not a test of speed, only the measure that the README's figures are taken with:
-/// `cargo test --release --test derive -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    #[derive(Serialize)]
-    struct Plain<'a> {
-        r#type: &'a str,
-        title: &'a str,
-        status: u16,
-        detail: String,
-        balance: u32,
-        accounts: &'a [String],
-    }
-    #[derive(Debug, Error, Problem)]
-    #[error("secret")]
-    #[problem(
-        status = 403,
-        type = "https://example.com/probs/out-of-credit",
-        title = "You do not have enough credit.",
-        detail = "Your current balance is {balance}, but that costs {cost}."
-    )]
-    struct OutOfCredit {
-        #[problem(ext)]
-        balance: u32,
-        cost: u32,
-        #[problem(ext)]
-        accounts: Vec<String>,
-    }
-    let accounts = vec!["/account/12345".to_owned(), "/account/67890".to_owned()];
-    let error = OutOfCredit {
-        balance: 30,
-        cost: 50,
-        accounts: accounts.clone(),
-    };
-    let plain = || {
-        let plain = Plain {
-            r#type: "https://example.com/probs/out-of-credit",
-            title: "You do not have enough credit.",
-            status: 403,
-            detail: format!(
-                "Your current balance is {}, but that costs {}.",
-                30, error.cost
-            ),
-            balance: 30,
-            accounts: &accounts,
-        };
-        serde_json::to_vec(&plain).unwrap()
-    };
-    assert_eq!(plain(), error.to_problem().into_json());
-    let time = |run: &dyn Fn() -> Vec<u8>| {
-        let mut best = Duration::MAX;
-        for _ in 0..300 {
-            let start = std::time::Instant::now();
-            for _ in 0..1000 {
-                std::hint::black_box(run());
-            }
-            best = best.min(start.elapsed());
-        }
-        best.as_nanos() / 1000
-    };
-    let ready = Plain {
-        r#type: "https://example.com/probs/out-of-credit",
-        title: "You do not have enough credit.",
-        status: 403,
-        detail: "Your current balance is 30, but that costs 50.".to_owned(),
-        balance: 30,
-        accounts: &accounts,
-    };
-    let line = format!(
-        "plain struct {} ns, plain struct with ready detail {} ns, derived problem {} ns\n",
-        time(&plain),
-        time(&|| serde_json::to_vec(&ready).unwrap()),
-        time(&|| error.to_problem().into_json()),
-    );
-    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
 }
 
 #[test]
