@@ -18,6 +18,8 @@ mod details;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
+#[cfg(feature = "axum")]
+pub mod fallback;
 mod finish;
 mod future;
 mod grpc;

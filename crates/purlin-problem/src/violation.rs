@@ -1,5 +1,10 @@
 //! What is wrong with a request, point by point.
 
+#[cfg(feature = "axum")]
+pub(crate) mod frame;
+#[cfg(feature = "axum")]
+pub(crate) mod serde_error;
+
 use std::borrow::Cow;
 
 use http::{HeaderName, StatusCode};
@@ -18,6 +23,17 @@ pub static VALIDATION: ProblemType = ProblemType::slug(
     "The request could be read, but values in it are missing, malformed or out of range. Each item \
      of `errors` names one of them: `pointer` is a JSON Pointer into the body, `parameter` a query \
      or path parameter, `header` a header field. Correct them and send the request again.",
+);
+
+/// The parameters in the query are not acceptable: `errors` says which and why.
+pub static PARAMETERS: ProblemType = ProblemType::slug(
+    StatusCode::BAD_REQUEST,
+    "invalid-parameters",
+    "The parameters are not valid",
+)
+.with_description(
+    "Parameters in the query are missing, malformed, unknown or out of range. Each item of \
+     `errors` names one of them as `parameter`. Correct them and send the request again.",
 );
 
 /// How many violations a problem lists when nothing else is said.
