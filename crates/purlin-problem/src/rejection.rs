@@ -182,7 +182,7 @@ pub(crate) fn json_syntax(error: &(dyn Error + 'static)) -> Problem {
     }
 }
 
-/// What serde_json said, with or without a path around it.
+/// What `serde_json` said, with or without a path around it.
 pub(crate) fn json_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a serde_json::Error> {
     find::<JsonError>(error)
         .map(JsonError::inner)
@@ -214,7 +214,7 @@ fn parameter_violation(error: &(dyn Error + 'static)) -> Violation {
     serde_error::in_parameters(found.map(FormError::path), &message)
 }
 
-/// The message without the position, which serde_json appends.
+/// The message without the position, which `serde_json` appends.
 fn json_message(error: &serde_json::Error) -> String {
     let mut message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
