@@ -69,11 +69,15 @@ mod form;
 mod json;
 mod path;
 mod query;
+#[cfg(feature = "garde")]
+mod valid;
 
 pub use form::Form;
 pub use json::Json;
 pub use path::Path;
 pub use query::Query;
+#[cfg(feature = "garde")]
+pub use valid::Valid;
 
 /// What axum's extractors have.
 macro_rules! deref {

@@ -2,8 +2,16 @@
 
 #[cfg(feature = "axum")]
 pub(crate) mod frame;
+#[cfg(feature = "garde")]
+mod garde;
+#[cfg(any(feature = "garde", feature = "validator"))]
+mod names;
+#[cfg(any(feature = "garde", feature = "validator"))]
+mod place;
 #[cfg(feature = "axum")]
 pub(crate) mod serde_error;
+#[cfg(feature = "validator")]
+mod validator;
 
 use std::borrow::Cow;
 
@@ -11,6 +19,8 @@ use http::{HeaderName, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+#[cfg(any(feature = "garde", feature = "validator"))]
+pub use self::names::{Names, WireField, WireNames};
 use crate::ProblemType;
 
 /// The request is well-formed, and its content is not acceptable: `errors` says where and why.
@@ -85,6 +95,16 @@ impl Violations {
     pub fn push(&mut self, violation: Violation) {
         if self.items.len() < self.max {
             self.items.push(violation);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// As [`push`](Self::push), without making what is not kept.
+    #[cfg(any(feature = "garde", feature = "validator"))]
+    fn push_with(&mut self, violation: impl FnOnce() -> Violation) {
+        if self.items.len() < self.max {
+            self.items.push(violation());
         } else {
             self.omitted += 1;
         }
