@@ -6,6 +6,7 @@ mod expand;
 mod literal;
 mod model;
 mod template;
+mod wire_names;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -30,4 +31,13 @@ pub fn derive_problem(input: TokenStream) -> TokenStream {
         }
     };
     code.into()
+}
+
+/// See the trait of the same name.
+#[proc_macro_derive(WireNames)]
+pub fn derive_wire_names(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    wire_names::expand(&input)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }

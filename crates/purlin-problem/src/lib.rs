@@ -22,6 +22,8 @@ mod error;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
+#[cfg(feature = "axum")]
+pub mod fallback;
 mod finish;
 mod future;
 mod grpc;
@@ -68,12 +70,16 @@ pub use report::ProblemReport;
 pub use service::Problems;
 pub use to_problem::{ResultExt, ToProblem};
 pub use uri_ref::{InvalidUriRef, UriRef};
+#[cfg(any(feature = "garde", feature = "validator"))]
+pub use violation::WireNames;
 pub use violation::{JsonPointer, Violation, Violations};
 
 #[cfg(feature = "derive")]
 #[doc = include_str!("derive.md")]
 #[doc(inline)]
 pub use purlin_problem_derive::Problem;
+#[cfg(all(feature = "derive", any(feature = "garde", feature = "validator")))]
+pub use purlin_problem_derive::WireNames;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,11 +1,26 @@
 //! What is wrong with a request, point by point.
 
+#[cfg(feature = "axum")]
+pub(crate) mod frame;
+#[cfg(feature = "garde")]
+mod garde;
+#[cfg(any(feature = "garde", feature = "validator"))]
+mod names;
+#[cfg(any(feature = "garde", feature = "validator"))]
+mod place;
+#[cfg(feature = "axum")]
+pub(crate) mod serde_error;
+#[cfg(feature = "validator")]
+mod validator;
+
 use std::borrow::Cow;
 
 use http::{HeaderName, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+#[cfg(any(feature = "garde", feature = "validator"))]
+pub use self::names::{Names, WireField, WireNames};
 use crate::ProblemType;
 
 /// The request is well-formed, and its content is not acceptable: `errors` says where and why.
@@ -18,6 +33,17 @@ pub static VALIDATION: ProblemType = ProblemType::slug(
     "The request could be read, but values in it are missing, malformed or out of range. Each item \
      of `errors` names one of them: `pointer` is a JSON Pointer into the body, `parameter` a query \
      or path parameter, `header` a header field. Correct them and send the request again.",
+);
+
+/// The parameters in the query are not acceptable: `errors` says which and why.
+pub static PARAMETERS: ProblemType = ProblemType::slug(
+    StatusCode::BAD_REQUEST,
+    "invalid-parameters",
+    "The parameters are not valid",
+)
+.with_description(
+    "Parameters in the query are missing, malformed, unknown or out of range. Each item of \
+     `errors` names one of them as `parameter`. Correct them and send the request again.",
 );
 
 /// How many violations a problem lists when nothing else is said.
@@ -69,6 +95,16 @@ impl Violations {
     pub fn push(&mut self, violation: Violation) {
         if self.items.len() < self.max {
             self.items.push(violation);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// As [`push`](Self::push), without making what is not kept.
+    #[cfg(any(feature = "garde", feature = "validator"))]
+    fn push_with(&mut self, violation: impl FnOnce() -> Violation) {
+        if self.items.len() < self.max {
+            self.items.push(violation());
         } else {
             self.omitted += 1;
         }
