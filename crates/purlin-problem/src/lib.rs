@@ -15,6 +15,7 @@ mod deprecation;
 #[doc(hidden)]
 pub mod derive_support;
 mod details;
+mod error;
 mod ext_name;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -46,7 +47,9 @@ pub use body::ProblemBody;
 pub use catch_error::{CatchError, CatchErrorLayer};
 pub use challenge::Challenge;
 pub use context::ProblemContext;
+pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
+pub use error::ConfigError;
 pub use ext_name::ExtName;
 pub use future::ResponseFuture;
 pub use grpc::{GrpcCode, Protocol};
