@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "catalog", feature = "xml"))]
+mod accept;
 pub mod blank;
 mod body;
+#[cfg(feature = "catalog")]
 mod catalog;
 pub mod catch_error;
 mod challenge;
@@ -45,6 +48,8 @@ mod xml;
 
 pub use body::ProblemBody;
 pub use catch_error::{CatchError, CatchErrorLayer};
+#[cfg(feature = "catalog")]
+pub use catalog::{Catalog, CatalogBuilder};
 pub use challenge::Challenge;
 pub use context::ProblemContext;
 pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
