@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use crate::{ProblemType, ext_name::is_reserved, status::phrase};
+use crate::{ProblemType, ext_name::is_reserved, json::Members, status::phrase};
 
 /// The largest document that [`ProblemDetails::parse`] reads, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -14,7 +14,10 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 /// A problem details document as a client reads it, by the rules of RFC 9457 §3.1.
 ///
 /// Reading is lenient, since the document may come from anybody: a member of the wrong JSON type
-/// is ignored, a missing `type` is `about:blank`, unknown members are kept as extensions.
+/// is ignored, a missing `type` is `about:blank`, unknown members are kept as extensions. A member
+/// that is JSON by its grammar but cannot be held (a number beyond `f64`, a lone surrogate,
+/// nesting beyond 128 levels) is ignored alone; of two members with one name the last counts; a
+/// byte order mark is passed over (RFC 8259 §8.1).
 ///
 /// ```
 /// use purlin_problem::ProblemDetails;
@@ -80,8 +83,16 @@ impl ProblemDetails {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(ParseProblemError(Kind::TooLarge));
         }
-        let mut members: Map<String, Value> = serde_json::from_slice(document)
+        let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
+        let read: Members<'_> = serde_json::from_slice(document)
             .map_err(|error| ParseProblemError(Kind::Json(error)))?;
+        let mut members = Map::new();
+        for (name, value) in read.0 {
+            match serde_json::from_str::<Value>(value.get()) {
+                Ok(value) => members.insert(name, value),
+                Err(_) => members.remove(&name),
+            };
+        }
         // RFC 9457 §3.1: a value of the wrong type is as good as none.
         let mut text = |name| match members.remove(name) {
             Some(Value::String(text)) => Some(text),
@@ -109,14 +120,18 @@ impl ProblemDetails {
 
     /// Whether the problem is of that type.
     ///
-    /// A type named by a slug matches under every base, as long as the last segment of the path
-    /// is the slug. Otherwise the references must be equal to the letter: RFC 9457 §3.1.1
-    /// compares them after resolution, and this has no base to resolve against.
+    /// A type named by a slug matches under every base, as long as the slug is the last segment of
+    /// the path, or the fragment. `about:blank` says nothing itself, so its status must be the same
+    /// too. Otherwise the references must be equal to the letter: RFC 9457 §3.1.1 compares them
+    /// after resolution, and this has no base to resolve against.
     #[must_use]
     pub fn is(&self, ty: &ProblemType) -> bool {
         match ty.slug_name() {
-            Some(slug) => self.type_uri().rsplit('/').next() == Some(slug),
-            None => self.type_uri() == ty.uri(),
+            Some(slug) => self.type_uri().rsplit(['/', '#']).next() == Some(slug),
+            None => {
+                self.type_uri() == ty.uri()
+                    && (ty.uri() != "about:blank" || self.status == Some(ty.status().as_u16()))
+            }
         }
     }
 
@@ -139,12 +154,7 @@ impl ProblemDetails {
 /// Numbers such as `403.0` are numbers too; what is no status code is ignored.
 fn status_number(value: &Value) -> Option<u16> {
     let number = value.as_f64()?;
-    (number.fract() == 0.0 && (100.0..600.0).contains(&number)).then(|| {
-        value
-            .as_u64()
-            .and_then(|code| u16::try_from(code).ok())
-            .unwrap_or(number as u16)
-    })
+    (number.fract() == 0.0 && (100.0..600.0).contains(&number)).then_some(number as u16)
 }
 
 /// Whether the content type is `essence`, parameters aside (RFC 9110 §8.3.1).
@@ -217,6 +227,13 @@ enum Kind {
     ContentType,
     TooLarge,
     Json(serde_json::Error),
+}
+
+#[cfg(feature = "reqwest")]
+impl ParseProblemError {
+    pub(crate) const fn too_large() -> Self {
+        Self(Kind::TooLarge)
+    }
 }
 
 impl fmt::Display for ParseProblemError {
