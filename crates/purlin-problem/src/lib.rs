@@ -52,6 +52,8 @@ pub use catch_error::{CatchError, CatchErrorLayer};
 pub use catalog::{Catalog, CatalogBuilder};
 pub use challenge::Challenge;
 pub use context::ProblemContext;
+#[cfg(feature = "reqwest")]
+pub use client::{RequestBuilderExt, ResponseError, ResponseExt, ResponseProblem};
 pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
 pub use error::ConfigError;

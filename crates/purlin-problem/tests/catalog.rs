@@ -137,6 +137,17 @@ async fn titles_and_descriptions_are_text_not_markup() {
 }
 
 #[tokio::test]
+async fn backticks_in_a_description_are_code() {
+    static PROSE: ProblemType = ProblemType::slug(StatusCode::GONE, "prose", "Prose")
+        .with_description("`a<b` and `c`, but ` alone");
+    let catalog = Catalog::builder().with_types([&PROSE]).build().unwrap();
+    let (_, body) = send(catalog, Request::get("/prose").body(()).unwrap()).await;
+    let expected =
+        ">\n<p class=\"description\"><code>a&#60;b</code> and <code>c</code>, but ` alone</p>";
+    assert!(text(&body).contains(expected), "{}", text(&body));
+}
+
+#[tokio::test]
 async fn accept_chooses_between_html_and_json() {
     for (accept, is_html) in [
         (None, true),

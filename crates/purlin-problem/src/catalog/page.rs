@@ -90,7 +90,7 @@ impl<'a> Pages<'a> {
                 writeln!(
                     out,
                     "<p class=\"description\">{}</p>",
-                    esc(ty.description())
+                    Prose(ty.description())
                 )?;
             }
             let (status, uri) = (ty.status(), self.uri(ty));
@@ -172,6 +172,23 @@ impl Display for Grpc {
             f.write_char(letter.to_ascii_uppercase())?;
         }
         write!(f, " ({})", self.0 as u8)
+    }
+}
+
+/// Text in which what stands between two backticks is code, as in Markdown.
+struct Prose<'a>(&'a str);
+
+impl Display for Prose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((text, (code, after))) = rest
+            .split_once('`')
+            .and_then(|(text, after)| Some((text, after.split_once('`')?)))
+        {
+            write!(f, "{}<code>{}</code>", esc(text), esc(code))?;
+            rest = after;
+        }
+        write!(f, "{}", esc(rest))
     }
 }
 
