@@ -47,13 +47,13 @@ pub mod violation;
 mod xml;
 
 pub use body::ProblemBody;
-pub use catch_error::{CatchError, CatchErrorLayer};
 #[cfg(feature = "catalog")]
 pub use catalog::{Catalog, CatalogBuilder};
+pub use catch_error::{CatchError, CatchErrorLayer};
 pub use challenge::Challenge;
-pub use context::ProblemContext;
 #[cfg(feature = "reqwest")]
 pub use client::{RequestBuilderExt, ResponseError, ResponseExt, ResponseProblem};
+pub use context::ProblemContext;
 pub use deprecation::{Deprecation, DeprecationBuilder, DeprecationFuture, DeprecationLayer};
 pub use details::{MAX_DOCUMENT_BYTES, ParseProblemError, ProblemDetails};
 pub use error::ConfigError;
