@@ -1,6 +1,6 @@
 //! What `#[derive(Problem)]` makes of each attribute.
 
-use std::{error::Error as _, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use allocation_counter::measure;
 use http::{HeaderValue, Method};
@@ -120,12 +120,15 @@ enum StockError {
 }
 
 fn document(error: &impl ToProblem) -> Value {
-    serde_json::from_slice(&error.to_problem().to_json()).unwrap()
+    serde_json::from_slice(&error.to_problem().to_json()).expect("a problem is JSON")
 }
 
-fn header(error: impl ToProblem, name: &str) -> String {
+fn header(error: &impl ToProblem, name: &str) -> String {
     let response = error.to_problem().into_http();
-    response.headers()[name].to_str().unwrap().to_owned()
+    response.headers()[name]
+        .to_str()
+        .expect("the test's headers are text")
+        .to_owned()
 }
 
 #[test]
@@ -167,13 +170,13 @@ fn iana_types_headers_and_raw_extension_names() {
     let document = document(&error);
     assert_eq!(document["violated-policies"], 9);
     assert_eq!(document["detail"], "1.5s and {  9}");
-    assert_eq!(header(error, "retry-after"), "2");
+    assert_eq!(header(&error, "retry-after"), "2");
 }
 
 #[test]
 fn every_401_has_its_challenge() {
     assert_eq!(
-        header(OrderError::Expired, "www-authenticate"),
+        header(&OrderError::Expired, "www-authenticate"),
         "Bearer error=\"invalid_token\""
     );
     assert_eq!(
@@ -186,10 +189,10 @@ fn every_401_has_its_challenge() {
     };
     assert_eq!(document(&error)["type"], "about:blank");
     assert_eq!(document(&error)["title"], "Unauthorized");
-    assert_eq!(header(error, "www-authenticate"), "Bearer");
+    assert_eq!(header(&error, "www-authenticate"), "Bearer");
 
     assert_eq!(OrderError::Revoked.to_problem().status(), 401);
-    assert_eq!(header(OrderError::Revoked, "www-authenticate"), "Bearer");
+    assert_eq!(header(&OrderError::Revoked, "www-authenticate"), "Bearer");
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn another_status_may_have_a_challenge() {
     assert_eq!(error.to_problem().status(), 403);
     assert_eq!(document(&error)["detail"], "needs orders:write");
     assert_eq!(
-        header(error, "www-authenticate"),
+        header(&error, "www-authenticate"),
         "Bearer error=\"insufficient_scope\""
     );
 }
@@ -211,7 +214,7 @@ fn a_405_lists_the_methods() {
     };
     assert_eq!(error.to_problem().status(), 405);
     assert_eq!(document(&error)["detail"], "PUT is not for orders");
-    assert_eq!(header(error, "allow"), "GET, POST");
+    assert_eq!(header(&error, "allow"), "GET, POST");
 }
 
 #[test]
@@ -244,7 +247,7 @@ fn a_header_that_is_none_is_absent() {
     let error = OrderError::Locked {
         holder: Some(HeaderValue::from_static("me")),
     };
-    assert_eq!(header(error, "x-lock"), "me");
+    assert_eq!(header(&error, "x-lock"), "me");
 }
 
 #[test]
@@ -303,7 +306,7 @@ fn no_response_has_the_display_text_and_every_log_has() {
 #[test]
 fn the_question_mark_keeps_the_whole_chain() {
     fn read() -> Result<(), Problem> {
-        Err(std::io::Error::other("secret file")).map_err(OrderError::from)?
+        Err(OrderError::from(std::io::Error::other("secret file")))?
     }
     let problem = read().unwrap_err();
     assert_eq!(problem.status(), 500);
