@@ -1,8 +1,4 @@
 //! What several test files need.
-#![expect(
-    clippy::mod_module_files,
-    reason = "tests/common.rs would be a test of its own"
-)]
 #![allow(
     dead_code,
     clippy::allow_attributes,
