@@ -31,6 +31,24 @@ impl<E: ToProblem + Send + Sync + 'static> From<E> for Problem {
 }
 
 /// Turns errors that are no problems into problems, said aloud.
+///
+/// Without it, `?` on such an error does not compile:
+///
+/// ```compile_fail,E0277
+/// # use purlin_problem::Problem;
+/// fn read() -> Result<String, Problem> {
+///     Ok(std::fs::read_to_string("Cargo.toml")?)
+/// }
+/// ```
+///
+/// ```
+/// # use purlin_problem::Problem;
+/// use purlin_problem::ResultExt;
+///
+/// fn read() -> Result<String, Problem> {
+///     std::fs::read_to_string("Cargo.toml").internal()
+/// }
+/// ```
 pub trait ResultExt<T> {
     /// A 500 that tells the client nothing; the error goes to the log.
     ///
