@@ -18,9 +18,10 @@ pub enum Pooling {
     #[default]
     Session,
     /// A pooler such as PgBouncer in transaction mode gives every *transaction* whatever session is
-    /// free. Nothing may be left in a session: statements are not named (`persistent(false)`), and
-    /// every group of messages that belongs together is an explicit transaction, because
-    /// preparing and executing an unnamed statement are two trips that could meet two sessions.
+    /// free. Nothing may be left in a session: each statement says `persistent(false)`, so that it
+    /// has no name, and stands in an explicit transaction, because preparing and executing it
+    /// are two trips that could meet two sessions. Setting sqlx's statement cache to 0 is no
+    /// substitute: then statements are named and never closed.
     Transaction,
 }
 
@@ -36,9 +37,8 @@ pub struct PostgresConfig {
 impl PostgresConfig {
     /// The server named by a URL, `postgres://user:password@host:port/database?sslmode=…`.
     ///
-    /// What the URL leaves out is *not* taken from the process's environment, except by sqlx
-    /// itself, which looks at the `PG…` variables of libpq. TLS needs one of sqlx's `tls-…`
-    /// features, which the application chooses.
+    /// What the URL leaves out sqlx takes from the `PG…` variables of libpq, and the password from
+    /// `.pgpass`. TLS needs one of sqlx's `tls-…` features, which the application chooses.
     ///
     /// # Errors
     ///
@@ -127,8 +127,9 @@ impl PostgresConfig {
     fn session_options(&self) -> PgConnectOptions {
         match self.pooling {
             Pooling::Session => self.options.clone(),
-            // Statements of the application that forget `persistent(false)` are not named either.
-            Pooling::Transaction => self.options.clone().statement_cache_capacity(0),
+            // PgBouncer refuses parameters at the start of a session that it does not keep track of,
+            // and this one changes nothing for values in binary.
+            Pooling::Transaction => self.options.clone().extra_float_digits(None),
         }
     }
 }

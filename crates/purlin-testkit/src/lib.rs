@@ -7,7 +7,7 @@
 //!
 //! `PURLIN_TEST_POSTGRES_URL` and `PURLIN_TEST_REDIS_URL` name running servers on which each test
 //! gets a place of its own ([`TestDatabase`], [`TestSchema`], [`TestRedis`]). Private servers
-//! ([`PostgresServer`], [`RedisServer`], [`RedisCluster`], [`RedisSentinel`]) are started from the
+//! ([`PostgresServer`], [`PgBouncer`], [`RedisServer`], [`RedisCluster`], [`RedisSentinel`]) are started from the
 //! binaries of this machine and belong to one test, which may stop, freeze, kill and restart them.
 //!
 //! Where a server is missing the constructor returns `None` after writing to stderr what was
@@ -25,6 +25,7 @@ pub use database::{TestDatabase, TestSchema};
 pub use keys::TestRedis;
 pub use proxy::FaultProxy;
 pub use server::cluster::RedisCluster;
+pub use server::pgbouncer::PgBouncer;
 pub use server::postgres::PostgresServer;
 pub use server::redis::RedisServer;
 pub use server::sentinel::RedisSentinel;

@@ -90,7 +90,8 @@ impl FaultProxy {
     }
 
     /// Half open: takes what the client sends, passes nothing to the server and answers nothing.
-    /// New connections are accepted and treated alike.
+    /// New connections are accepted and treated alike. A connection that has lost bytes this way
+    /// stays silent whatever is called later, as one whose other host has gone.
     pub fn swallow(&self) {
         self.set(Fault::Swallow);
     }

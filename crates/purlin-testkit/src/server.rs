@@ -1,4 +1,5 @@
 pub(crate) mod cluster;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -99,7 +99,13 @@ async fn swallows_and_the_server_hears_nothing() {
             .is_err()
     );
     echo.proxy.pass();
+    stream.write_all(b"lost as well\n").await.unwrap();
     ask(&mut connect(&echo).await, "two").await.unwrap();
+    assert!(
+        timeout(Duration::from_millis(50), stream.read_u8())
+            .await
+            .is_err()
+    );
     assert_eq!(echo.seen.recv().await.unwrap(), "one");
     assert_eq!(echo.seen.recv().await.unwrap(), "two");
 }

@@ -223,16 +223,19 @@ fn redis_survives_kill_freeze_and_restart() {
 
 #[test]
 fn a_private_server_does_not_outlive_a_thread_that_forgets_it() {
-    let port = thread::spawn(|| {
+    let server_at = thread::spawn(|| {
         let server = RedisServer::start()?;
-        let port = server.port();
+        let folder = server.command(&["CONFIG", "GET", "dir"]);
+        let server_at = (server.port(), folder.lines().nth(1).unwrap().to_owned());
         // As a test process does that is killed: nothing is dropped.
         std::mem::forget(server);
-        Some(port)
+        Some(server_at)
     })
     .join()
     .unwrap();
-    let Some(port) = port else { return };
+    let Some((port, folder)) = server_at else {
+        return;
+    };
     let begun = std::time::Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_ok() {
         assert!(
@@ -241,6 +244,7 @@ fn a_private_server_does_not_outlive_a_thread_that_forgets_it() {
         );
         thread::sleep(Duration::from_millis(10));
     }
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -67,20 +67,37 @@ impl Line {
 
 /// Carries bytes until one side ends: `true` when it did so in order, `false` for a cut.
 pub(super) async fn both_ways(client: &TcpStream, server: &TcpStream, line: &Line) -> bool {
-    // Set by a request, taken by the reply that begins after it.
-    let asked = AtomicBool::new(false);
+    let flow = Flow::default();
     tokio::select! {
-        ended = requests(client, server, line, &asked) => ended,
-        ended = replies(server, client, line, &asked) => ended,
+        ended = requests(client, server, line, &flow) => ended,
+        ended = replies(server, client, line, &flow) => ended,
     }
     .unwrap_or(false)
+}
+
+/// What the two directions of one connection tell each other.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Set by a request, taken by the reply that begins after it.
+    asked: AtomicBool,
+    /// Some bytes are lost. TCP never loses bytes and goes on, so nothing passes ever again.
+    lost: AtomicBool,
+}
+
+impl Flow {
+    fn loses(&self, fault: Fault) -> bool {
+        if fault == Fault::Swallow {
+            self.lost.store(true, Ordering::SeqCst);
+        }
+        self.lost.load(Ordering::SeqCst)
+    }
 }
 
 async fn requests(
     client: &TcpStream,
     server: &TcpStream,
     line: &Line,
-    asked: &AtomicBool,
+    flow: &Flow,
 ) -> io::Result<bool> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -88,8 +105,9 @@ async fn requests(
         if read == 0 {
             return Ok(true);
         }
-        if *line.fault.borrow() != Fault::Swallow {
-            asked.store(true, Ordering::SeqCst);
+        let fault = *line.fault.borrow();
+        if !flow.loses(fault) {
+            flow.asked.store(true, Ordering::SeqCst);
             write_all(server, &buffer[..read]).await?;
         }
     }
@@ -99,7 +117,7 @@ async fn replies(
     server: &TcpStream,
     client: &TcpStream,
     line: &Line,
-    asked: &AtomicBool,
+    flow: &Flow,
 ) -> io::Result<bool> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -109,19 +127,21 @@ async fn replies(
         }
         let mut faults = line.fault.subscribe();
         let fault = *faults.borrow_and_update();
+        if flow.loses(fault) {
+            continue;
+        }
         match fault {
-            Fault::Swallow => continue,
             Fault::Delay(by) => tokio::time::sleep(by).await,
             Fault::Hold => {
                 line.held.send_modify(|bytes| *bytes += read);
                 let next = faults.wait_for(|fault| *fault != Fault::Hold).await;
-                if next.is_ok_and(|fault| *fault == Fault::Swallow) {
+                if next.is_ok_and(|fault| flow.loses(*fault)) {
                     continue;
                 }
             }
-            Fault::Pass | Fault::Cut(_) => {}
+            Fault::Pass | Fault::Swallow | Fault::Cut(_) => {}
         }
-        let admitted = line.admit(read, asked.swap(false, Ordering::SeqCst));
+        let admitted = line.admit(read, flow.asked.swap(false, Ordering::SeqCst));
         write_all(client, &buffer[..admitted]).await?;
         if admitted < read {
             return Ok(false);

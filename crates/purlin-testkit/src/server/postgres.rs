@@ -100,6 +100,10 @@ impl PostgresServer {
         self.port
     }
 
+    pub(crate) fn user(&self) -> Option<&'static str> {
+        self.user
+    }
+
     /// `kill -9` of the server and of every session.
     pub fn kill(&mut self) {
         self.process.signal("KILL");
@@ -163,11 +167,23 @@ fn launch(program: &Path, user: Option<&str>, folder: &Path, port: u16) -> Proce
     Process::start(program, &args, user, &log(folder)).expect("postgres can be started")
 }
 
-fn answers(port: u16) -> bool {
+/// Makes `path` the property of `user`.
+pub(crate) fn give_to(user: Option<&str>, path: &Path) {
+    if let Some(user) = user {
+        let status = Command::new("chown").arg(user).arg(path).status();
+        assert!(
+            status.is_ok_and(|s| s.success()),
+            "{} can be given to {user}",
+            path.display()
+        );
+    }
+}
+
+pub(crate) fn answers(port: u16) -> bool {
     execute(&url(port), "select 1".to_owned()).is_ok()
 }
 
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
