@@ -53,6 +53,25 @@ struct Live {
     unanswered: Arc<AtomicU32>,
 }
 
+enum Request<'a> {
+    Command(&'a Cmd),
+    Script(&'a Invocation<'a>),
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Script(invocation) => match invocation.by_hash().query_async(connection).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    invocation.by_code().query_async(connection).await
+                }
+                answer => answer,
+            },
+        }
+    }
+}
+
 impl RedisHandle {
     pub(super) fn new(source: Source, timeout: Duration) -> Self {
         let state = Mutex::new(State::default());
@@ -82,10 +101,7 @@ impl RedisHandle {
         operation: &'static str,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        self.call(operation, async |connection| {
-            command.query_async(connection).await
-        })
-        .await
+        self.call(operation, Request::Command(command)).await
     }
 
     /// Runs one script. One round trip, two when the server does not know the script yet.
@@ -103,28 +119,20 @@ impl RedisHandle {
         operation: &'static str,
         invocation: &Invocation<'_>,
     ) -> Result<T, StoreError> {
-        self.call(operation, async |connection| {
-            match invocation.by_hash().query_async(connection).await {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    invocation.by_code().query_async(connection).await
-                }
-                answer => answer,
-            }
-        })
-        .await
+        self.call(operation, Request::Script(invocation)).await
     }
 
-    async fn call<T>(
+    async fn call<T: FromRedisValue>(
         &self,
         operation: &'static str,
-        send: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+        request: Request<'_>,
     ) -> Result<T, StoreError> {
         let mut used = None;
         let result = deadline(STORE, operation, self.0.timeout, async {
             let live = self.live().await?;
             let mut connection = live.connection.clone();
             let live = used.insert(live);
-            let answer = send(&mut connection).await;
+            let answer = request.send(&mut connection).await;
             self.learn(live, answer.as_ref().err());
             answer
         })
