@@ -1,5 +1,7 @@
 //! One instant, said by every store: the override where there is one, else the store's own time.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! What real servers answer, sorted into kinds; and that no error shows a password.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Migrations on a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The Redis handle where nothing is broken: one node, sentinels, a cluster.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::time::Duration;
 
 use proptest::prelude::*;

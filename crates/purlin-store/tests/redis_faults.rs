@@ -1,5 +1,7 @@
 //! The Redis handle when servers stop, freeze, die, come back, and lie.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::time::{Duration, Instant};
 
 use purlin_store::redis::driver::cmd;

@@ -1,5 +1,7 @@
 //! The embedded store: its settings, its migrations, and what survives `kill -9`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,14 +28,14 @@ const STEPS: &[Migration] = &[
         2,
         "title",
         1,
-        "alter table purlin_notes add column title text not null default '' -- a comment at the end",
+        "alter table purlin_notes add column title text not null default ''",
         "alter table purlin_notes drop column title;",
     ),
     Migration::new(
         3,
         "drop_body",
         2,
-        "drop index purlin_notes_body; alter table purlin_notes drop column body",
+        "drop index purlin_notes_body; alter table purlin_notes drop column body -- a comment at the end",
         "alter table purlin_notes add column body text not null default '';
          create index purlin_notes_body on purlin_notes (body)",
     ),

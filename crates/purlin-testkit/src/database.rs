@@ -177,7 +177,11 @@ pub(crate) fn execute(url: &str, sql: String) -> Result<(), sqlx::Error> {
 async fn connect(url: &str) -> Result<sqlx::PgConnection, sqlx::Error> {
     let options: PgConnectOptions = url.parse()?;
     // PgBouncer, which this must reach too, refuses that parameter.
-    options.extra_float_digits(None).disable_statement_logging().connect().await
+    options
+        .extra_float_digits(None)
+        .disable_statement_logging()
+        .connect()
+        .await
 }
 
 /// Runs on a thread and a runtime of its own, since it is called from `drop` inside a runtime.

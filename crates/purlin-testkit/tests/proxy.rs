@@ -1,5 +1,7 @@
 //! Each fault of the proxy, seen from a client of a server that answers every line with itself.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::io;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Places of one's own on a shared server, and private servers that are broken and mended.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::panic::catch_unwind;

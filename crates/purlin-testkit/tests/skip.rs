@@ -1,5 +1,7 @@
 //! What happens when a server is missing, seen from outside a test process.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
 use std::process::{Command, Output};
 
 use purlin_testkit::{TestDatabase, TestRedis};
