@@ -1,0 +1,58 @@
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{StoreError, StoreErrorKind};
+
+/// Runs one call to a store and gives up after `limit`.
+///
+/// The error says which store and which operation it was and how long it was tried; an error that
+/// knows the first two already keeps them. The driver's own errors convert, so `?` works inside.
+///
+/// ```
+/// # use std::time::Duration;
+/// use purlin_store::{StoreError, StoreErrorKind, deadline};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let never = std::future::pending::<Result<(), StoreError>>();
+/// let error = deadline("redis", "claim", Duration::from_millis(5), never).await.unwrap_err();
+///
+/// assert_eq!(error.kind(), StoreErrorKind::Timeout);
+/// assert!(error.to_string().starts_with("redis: claim: no answer in time after"));
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`StoreErrorKind::Timeout`] when `limit` passes first; otherwise whatever `future` fails with.
+///
+/// # Panics
+///
+/// When polled outside a tokio runtime whose timer is enabled.
+///
+/// # Cancel safety
+///
+/// When the limit passes, or when the caller drops this future, `future` is dropped where it
+/// stands. The store may have been told already, so a write may take effect after the error was
+/// returned: after a timeout the caller knows nothing, and must make its writes so that either
+/// outcome is fine (a fencing token, an insert that a second attempt finds).
+pub async fn deadline<T, E>(
+    store: &'static str,
+    operation: &'static str,
+    limit: Duration,
+    future: impl Future<Output = Result<T, E>>,
+) -> Result<T, StoreError>
+where
+    E: Into<StoreError>,
+{
+    let begun = Instant::now();
+    let error = match tokio::time::timeout(limit, future).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.into(),
+        Err(_elapsed) => StoreError::of_kind(StoreErrorKind::Timeout),
+    };
+    Err(error
+        .during(store, operation)
+        .with_tried_for(begun.elapsed()))
+}

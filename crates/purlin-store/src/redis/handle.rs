@@ -1,0 +1,234 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::redis::{
+    Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind,
+};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::redis::connection::{Connection, Source};
+use crate::redis::error::needs_new_connection;
+use crate::redis::script::Invocation;
+use crate::{StoreError, StoreErrorKind, deadline};
+
+const STORE: &str = "redis";
+
+/// So many calls in a row without any answer, and the connection is given up: it may be one whose
+/// other end has gone without a word. One slow answer is no reason to throw it away.
+const UNANSWERED_LIMIT: u32 = 3;
+
+type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
+
+/// Redis, as blocks use it: one shared connection, made by the first call, that carries all calls
+/// side by side. A clone is the same handle.
+///
+/// - Every call has a deadline ([`RedisConfig::with_timeout`](crate::redis::RedisConfig)).
+/// - A connection that broke is replaced once, whoever notices; all calls wait for the same
+///   new one.
+/// - The call that notices fails with [`Unavailable`](StoreErrorKind::Unavailable) and is not
+///   repeated: nobody knows whether the server executed it. The next call connects anew.
+#[derive(Clone)]
+pub struct RedisHandle(Arc<Inner>);
+
+struct Inner {
+    source: Arc<Source>,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    live: Option<Live>,
+    connecting: Option<Connecting>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: Connection,
+    generation: u64,
+    unanswered: Arc<AtomicU32>,
+}
+
+enum Request<'a> {
+    Command(&'a Cmd),
+    Script(&'a Invocation<'a>),
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Script(invocation) => match invocation.by_hash().query_async(connection).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    invocation.by_code().query_async(connection).await
+                }
+                answer => answer,
+            },
+        }
+    }
+}
+
+impl RedisHandle {
+    pub(super) fn new(source: Source, timeout: Duration) -> Self {
+        let state = Mutex::new(State::default());
+        Self(Arc::new(Inner {
+            source: Arc::new(source),
+            timeout,
+            state,
+        }))
+    }
+
+    /// Sends one command and reads its answer. One round trip.
+    ///
+    /// `operation` is what the error calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](StoreErrorKind::Unavailable), [`Timeout`](StoreErrorKind::Timeout);
+    /// [`Refused`](StoreErrorKind::Refused) when Redis does not accept the command, the password
+    /// or the user; [`Corrupt`](StoreErrorKind::Corrupt) when the answer is not a `T`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once sent, a command is executed, whether or not somebody waits for the answer. Dropping
+    /// the call does not disturb the calls beside it.
+    pub async fn query<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        self.call(operation, Request::Command(command)).await
+    }
+
+    /// Runs one script. One round trip, two when the server does not know the script yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query); an error that the script raises is
+    /// [`Refused`](StoreErrorKind::Refused).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`query`](Self::query).
+    pub async fn run<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        invocation: &Invocation<'_>,
+    ) -> Result<T, StoreError> {
+        self.call(operation, Request::Script(invocation)).await
+    }
+
+    async fn call<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        request: Request<'_>,
+    ) -> Result<T, StoreError> {
+        let mut used = None;
+        let result = deadline(STORE, operation, self.0.timeout, async {
+            let live = self.live().await?;
+            let mut connection = live.connection.clone();
+            let live = used.insert(live);
+            let answer = request.send(&mut connection).await;
+            self.learn(live, answer.as_ref().err());
+            answer
+        })
+        .await;
+        if let (Err(error), Some(live)) = (&result, &used)
+            && error.kind() == StoreErrorKind::Timeout
+            && live.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_LIMIT
+        {
+            self.give_up(live.generation);
+        }
+        result
+    }
+
+    /// The connection that calls use now, or the next one.
+    ///
+    /// Connecting belongs to nobody: it is a future that every waiting call polls, so it goes on
+    /// while one of them is left, is never done twice, and needs no task of its own.
+    async fn live(&self) -> RedisResult<Live> {
+        let mut joined_before = false;
+        loop {
+            let (connecting, joined) = {
+                let mut state = self.state();
+                if let Some(live) = &state.live {
+                    return Ok(live.clone());
+                }
+                match &state.connecting {
+                    Some(connecting) => (connecting.clone(), true),
+                    None => (state.connecting.insert(self.connecting()).clone(), false),
+                }
+            };
+            let connected = connecting.clone().await;
+            let mut state = self.state();
+            // The first to come here settles it for all who waited.
+            if state
+                .connecting
+                .as_ref()
+                .is_some_and(|current| current.ptr_eq(&connecting))
+            {
+                state.connecting = None;
+                if let Ok(connection) = &connected {
+                    state.generation += 1;
+                    state.live = Some(Live {
+                        connection: connection.clone(),
+                        generation: state.generation,
+                        unanswered: Arc::default(),
+                    });
+                }
+            }
+            drop(state);
+            if let Err(error) = connected {
+                // An attempt that was under way may have been left alone for long, by calls that
+                // ran out of time, and its failure be old: one of our own follows.
+                if !joined || joined_before {
+                    return Err(error);
+                }
+                joined_before = true;
+            }
+        }
+    }
+
+    fn connecting(&self) -> Connecting {
+        let source = Arc::clone(&self.0.source);
+        async move { source.connect().await }.boxed().shared()
+    }
+
+    /// Draws the conclusions from an answer, or from an error in place of one.
+    fn learn(&self, live: &Live, error: Option<&RedisError>) {
+        match error {
+            Some(error) if needs_new_connection(error) => self.give_up(live.generation),
+            Some(error) if error.is_timeout() => {}
+            _ => live.unanswered.store(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Lets the next call connect anew, unless somebody has seen to it already.
+    fn give_up(&self, generation: u64) {
+        let mut state = self.state();
+        if state
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation == generation)
+        {
+            state.live = None;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for RedisHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The driver's own `Debug` would show the address, user and password included.
+        f.debug_struct("RedisHandle")
+            .field("timeout", &self.0.timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! An embedded SQLite file as a store (feature `sqlite`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::{StoreError, deadline};
+
+/// What a committed transaction survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// `synchronous=FULL`: every commit waits until the disk has it, and survives a loss of power.
+    #[default]
+    PowerLoss,
+    /// `synchronous=NORMAL`: a commit survives the end of the process in every form, `kill -9`
+    /// included, since the kernel has it. A loss of power or a kernel crash may undo the last
+    /// commits, though it never damages the file (<https://sqlite.org/pragma.html#pragma_synchronous>).
+    ProcessCrash,
+}
+
+/// How to open an SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteConfig {
+    path: PathBuf,
+    durability: Durability,
+    max_connections: u32,
+    busy_timeout: Duration,
+}
+
+impl SqliteConfig {
+    /// The database in the file at `path`, which is created if it is not there. Its folder must
+    /// exist, and be on a local disk: WAL does not work over a network file system.
+    #[must_use]
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            durability: Durability::PowerLoss,
+            max_connections: 4,
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// What a committed transaction survives. Default [`Durability::PowerLoss`]: a key that says
+    /// "this payment was made" must not be forgotten.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The most connections this process holds. Default 4: readers run beside each other and
+    /// beside the one writer; more writers would only wait.
+    #[must_use]
+    pub fn with_max_connections(mut self, max_connections: u32) -> Self {
+        self.max_connections = max_connections;
+        self
+    }
+
+    /// How long a writer waits for another one, and for a free connection. Default 5 s.
+    #[must_use]
+    pub fn with_busy_timeout(mut self, busy_timeout: Duration) -> Self {
+        self.busy_timeout = busy_timeout;
+        self
+    }
+
+    /// Opens the file, in WAL mode and with foreign keys enforced.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened,
+    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a database,
+    /// [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, there is no pool; the file may have been created.
+    pub async fn connect(&self) -> Result<SqlitePool, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match self.durability {
+                Durability::PowerLoss => SqliteSynchronous::Full,
+                Durability::ProcessCrash => SqliteSynchronous::Normal,
+            })
+            .busy_timeout(self.busy_timeout)
+            .foreign_keys(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.busy_timeout)
+            // A connection to a file does not go stale, and a new one has to warm its cache.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false);
+        let patience = self.busy_timeout.saturating_mul(2);
+        deadline("sqlite", "connect", patience, pool.connect_with(options)).await
+    }
+}
+
+/// Begins a transaction that will write.
+///
+/// `BEGIN IMMEDIATE` takes the write lock at once, waiting up to the busy timeout. A plain `BEGIN`
+/// takes it at the first write, and when another writer was there since the first read, SQLite
+/// answers busy immediately, whatever the timeout (<https://sqlite.org/rescode.html#busy_snapshot>).
+///
+/// # Errors
+///
+/// [`Conflict`](crate::StoreErrorKind::Conflict) when another writer did not finish in time,
+/// [`Timeout`](crate::StoreErrorKind::Timeout) when no connection was free.
+///
+/// # Cancel safety
+///
+/// Dropped early, nothing has begun. The transaction, when dropped, is rolled back.
+pub async fn begin_immediate(
+    pool: &SqlitePool,
+) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    let begun = tokio::time::Instant::now();
+    pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| {
+        StoreError::from(error)
+            .during("sqlite", "begin")
+            .with_tried_for(begun.elapsed())
+    })
+}
