@@ -66,6 +66,7 @@ pub struct ProblemType {
     status: StatusCode,
     grpc: GrpcCode,
     description: &'static str,
+    headers: &'static [&'static str],
 }
 
 impl ProblemType {
@@ -121,6 +122,14 @@ impl ProblemType {
     #[must_use]
     pub const fn with_description(mut self, description: &'static str) -> Self {
         self.description = description;
+        self
+    }
+
+    /// Declares the header fields that responses of this type carry, such as `Retry-After`, for
+    /// OpenAPI. Those that RFC 9110 demands of the status need no declaration.
+    #[must_use]
+    pub const fn with_headers(mut self, headers: &'static [&'static str]) -> Self {
+        self.headers = headers;
         self
     }
 
@@ -187,6 +196,7 @@ impl ProblemType {
             status,
             grpc: GrpcCode::of_problem(status),
             description: "",
+            headers: &[],
         }
     }
 
@@ -225,6 +235,12 @@ impl ProblemType {
     #[must_use]
     pub const fn description(&self) -> &'static str {
         self.description
+    }
+
+    /// The header fields given by [`with_headers`](Self::with_headers).
+    #[must_use]
+    pub const fn headers(&self) -> &'static [&'static str] {
+        self.headers
     }
 
     /// The whole document of a problem that has nothing but this type.
@@ -301,6 +317,12 @@ impl UnauthorizedType {
     #[must_use]
     pub const fn with_grpc_code(self, code: GrpcCode) -> Self {
         Self(self.into_inner().with_grpc_code(code))
+    }
+
+    /// As [`ProblemType::with_headers`]; `WWW-Authenticate` goes without saying.
+    #[must_use]
+    pub const fn with_headers(self, headers: &'static [&'static str]) -> Self {
+        Self(self.into_inner().with_headers(headers))
     }
 
     /// The type as others see it, for catalogues and comparisons.

@@ -1,5 +1,4 @@
 //! The catalogue: each `type` leads to its documentation.
-#![cfg(feature = "catalog")]
 
 use axum::Router;
 use base64::{Engine, engine::general_purpose::STANDARD};
