@@ -266,6 +266,15 @@ impl Problem {
             .unwrap_or_else(|| self.problem_type().title().to_owned())
     }
 
+    /// What is left of the problem beside its type and message.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn into_headers_and_source(self) -> (HeaderMap, Option<BoxError>) {
+        match self.0 {
+            Repr::Static(_) => (HeaderMap::new(), None),
+            Repr::Boxed(inner) => (inner.headers, inner.source),
+        }
+    }
+
     fn with_member<T: Serialize + ?Sized>(self, name: &str, value: &T) -> Self {
         self.edit(|inner| inner.document.put(name, value))
     }
