@@ -1,4 +1,4 @@
-//! Problems in OpenAPI documents, by `utoipa`.
+//! ErrorSet in OpenAPI documents, by `utoipa`.
 //!
 //! [`ProblemResponses`] documents all problems of an error at once:
 //!
@@ -57,21 +57,20 @@ use std::{
 
 use serde_json::Value;
 use utoipa::{
-    IntoResponses, Modify,
+    IntoResponses,
     openapi::{
-        Content, ContentBuilder, Header, Object, OpenApi, PathItem, Ref, RefOr, Response,
-        ResponseBuilder, Type,
-        example::ExampleBuilder,
-        path::Operation,
+        ContentBuilder, Header, Object, Ref, RefOr, Response, ResponseBuilder, Type,
+        example::{Example, ExampleBuilder},
         schema::{OneOfBuilder, Schema},
     },
 };
 
-use crate::{
-    PROBLEM_JSON, ProblemType, ToProblem, UriRef, problem_type::SLUG_BASE, status::required_header,
-};
+use crate::{PROBLEM_JSON, ProblemType, ToProblem, status::required_header};
 
 mod schema;
+mod types_under;
+
+pub use types_under::TypesUnder;
 
 /// The problems of an error, or of a tuple of errors, as the responses of an operation, for
 /// `responses(…)` of `#[utoipa::path]`.
@@ -93,7 +92,7 @@ impl<E, M> fmt::Debug for ProblemResponses<E, M> {
     }
 }
 
-impl<E: Problems, M: Mode> IntoResponses for ProblemResponses<E, M> {
+impl<E: ErrorSet, M: Mode> IntoResponses for ProblemResponses<E, M> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut by_status: BTreeMap<u16, Vec<&ProblemType>> = BTreeMap::new();
         for ty in E::all() {
@@ -127,9 +126,9 @@ impl Mode for Typed {}
 impl Mode for Shared {}
 
 /// One error, or a tuple of up to four.
-pub trait Problems: sealed::Problems {}
+pub trait ErrorSet: sealed::ErrorSet {}
 
-impl<P: sealed::Problems> Problems for P {}
+impl<P: sealed::ErrorSet> ErrorSet for P {}
 
 mod sealed {
     use super::{ProblemType, RefOr, Schema, ToProblem};
@@ -138,11 +137,11 @@ mod sealed {
         fn schema(types: &[&ProblemType]) -> RefOr<Schema>;
     }
 
-    pub trait Problems {
+    pub trait ErrorSet {
         fn all() -> Vec<&'static ProblemType>;
     }
 
-    impl<E: ToProblem> Problems for E {
+    impl<E: ToProblem> ErrorSet for E {
         fn all() -> Vec<&'static ProblemType> {
             E::problem_types()
         }
@@ -150,7 +149,7 @@ mod sealed {
 
     macro_rules! tuple {
         ($($error:ident)*) => {
-            impl<$($error: Problems),*> Problems for ($($error,)*) {
+            impl<$($error: ErrorSet),*> ErrorSet for ($($error,)*) {
                 fn all() -> Vec<&'static ProblemType> {
                     let mut types = Vec::new();
                     $(types.extend($error::all());)*
@@ -205,7 +204,7 @@ fn name(ty: &ProblemType) -> &str {
     ty.slug_name().unwrap_or_else(|| ty.uri())
 }
 
-fn example(ty: &ProblemType) -> utoipa::openapi::example::Example {
+fn example(ty: &ProblemType) -> Example {
     let document: Value =
         serde_json::from_slice(ty.document()).expect("a problem type is written as JSON");
     ExampleBuilder::new()
@@ -225,106 +224,4 @@ fn description(types: &[&ProblemType]) -> String {
     }
     let titles: Vec<String> = types.iter().map(|ty| format!("- {}", ty.title())).collect();
     titles.join("\n")
-}
-
-/// Puts the types of slugs under another reference than `/problems/`, as
-/// [`ProblemLayer::with_base`](crate::ProblemLayer::with_base) does with those of responses:
-/// document and server must agree.
-///
-/// ```
-/// # use purlin_problem::{UriRef, openapi::TypesUnder};
-/// # use utoipa::{Modify, OpenApi};
-/// # #[derive(OpenApi)]
-/// # struct Api;
-/// let mut document = Api::openapi();
-/// TypesUnder::new(UriRef::from_static("https://errors.example.com/")).modify(&mut document);
-/// ```
-#[derive(Clone, Debug)]
-pub struct TypesUnder {
-    base: String,
-}
-
-impl TypesUnder {
-    /// With the base that the layer is given.
-    #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "a builder takes its parts")]
-    pub fn new(base: UriRef) -> Self {
-        let mut base = base.to_string();
-        if !base.ends_with(['/', '#']) {
-            base.push('/');
-        }
-        Self { base }
-    }
-
-    fn change_response(&self, response: &mut RefOr<Response>) {
-        let RefOr::T(response) = response else { return };
-        let Some(content) = response.content.get_mut(PROBLEM_JSON) else {
-            return;
-        };
-        let changed = serde_json::to_value(&*content).ok().and_then(|mut value| {
-            self.change_value(&mut value);
-            serde_json::from_value::<RefOr<Content>>(value).ok()
-        });
-        if let Some(changed) = changed {
-            *content = changed;
-        }
-    }
-
-    /// Rewrites the constants of schemas and the `type` of examples.
-    fn change_value(&self, value: &mut Value) {
-        match value {
-            Value::Array(items) => items.iter_mut().for_each(|item| self.change_value(item)),
-            Value::Object(members) => {
-                for (name, member) in members {
-                    match member {
-                        Value::String(text) if name == "type" => self.change_text(text),
-                        Value::Array(items) if name == "enum" => {
-                            for item in items {
-                                if let Value::String(text) = item {
-                                    self.change_text(text);
-                                }
-                            }
-                        }
-                        member => self.change_value(member),
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn change_text(&self, text: &mut String) {
-        if let Some(slug) = text.strip_prefix(SLUG_BASE) {
-            *text = format!("{}{slug}", self.base);
-        }
-    }
-}
-
-impl Modify for TypesUnder {
-    fn modify(&self, openapi: &mut OpenApi) {
-        for item in openapi.paths.paths.values_mut() {
-            for operation in operations(item) {
-                for response in operation.responses.responses.values_mut() {
-                    self.change_response(response);
-                }
-            }
-        }
-    }
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [
-        &mut item.get,
-        &mut item.put,
-        &mut item.post,
-        &mut item.delete,
-        &mut item.options,
-        &mut item.head,
-        &mut item.patch,
-        &mut item.trace,
-        &mut item.query,
-    ]
-    .into_iter()
-    .flatten()
-    .chain(item.additional_operations.values_mut())
 }

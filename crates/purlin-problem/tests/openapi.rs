@@ -1,5 +1,4 @@
 //! Problems in a document that utoipa makes.
-#![cfg(feature = "openapi")]
 
 use std::fmt;
 
