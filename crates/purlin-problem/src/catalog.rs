@@ -70,7 +70,6 @@ struct Inner {
 
 impl Catalog {
     /// Collects the types.
-    #[must_use]
     pub fn builder() -> CatalogBuilder {
         CatalogBuilder::default()
     }

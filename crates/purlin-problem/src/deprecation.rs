@@ -1,7 +1,6 @@
 //! Deprecation and Sunset headers.
 
 use std::{
-    fmt::Write as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -72,7 +71,6 @@ struct Fields {
 
 impl DeprecationLayer {
     /// Collects what is to be announced.
-    #[must_use]
     pub fn builder() -> DeprecationBuilder {
         DeprecationBuilder::default()
     }
@@ -98,7 +96,7 @@ impl<S> Layer<S> for DeprecationLayer {
 pub struct DeprecationBuilder {
     deprecated_at: Option<SystemTime>,
     sunset_at: Option<SystemTime>,
-    links: String,
+    links: Vec<(UriRef, &'static str)>,
 }
 
 impl DeprecationBuilder {
@@ -118,17 +116,17 @@ impl DeprecationBuilder {
 
     /// Where the deprecation is explained: a link with `rel="deprecation"` (RFC 9745 §3).
     pub fn with_policy(self, target: UriRef) -> Self {
-        self.with_link(&target, "deprecation")
+        self.with_link(target, "deprecation")
     }
 
     /// Where the end is explained: a link with `rel="sunset"` (RFC 8594 §6).
     pub fn with_sunset_policy(self, target: UriRef) -> Self {
-        self.with_link(&target, "sunset")
+        self.with_link(target, "sunset")
     }
 
     /// What to use instead: a link with `rel="successor-version"` (RFC 5829 §3.3).
     pub fn with_successor(self, target: UriRef) -> Self {
-        self.with_link(&target, "successor-version")
+        self.with_link(target, "successor-version")
     }
 
     /// The layer.
@@ -151,7 +149,12 @@ impl DeprecationBuilder {
             let date = HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds));
             value(&date.to_string())
         });
-        let links = (!self.links.is_empty()).then(|| value(&self.links));
+        let links: Vec<String> = self
+            .links
+            .iter()
+            .map(|(target, relation)| format!("<{target}>; rel=\"{relation}\""))
+            .collect();
+        let links = (!links.is_empty()).then(|| value(&links.join(", ")));
         Ok(DeprecationLayer {
             fields: Arc::new(Fields {
                 deprecation,
@@ -161,11 +164,8 @@ impl DeprecationBuilder {
         })
     }
 
-    fn with_link(mut self, target: &UriRef, relation: &str) -> Self {
-        if !self.links.is_empty() {
-            self.links.push_str(", ");
-        }
-        write!(self.links, "<{target}>; rel=\"{relation}\"").expect("a string takes all text");
+    fn with_link(mut self, target: UriRef, relation: &'static str) -> Self {
+        self.links.push((target, relation));
         self
     }
 }

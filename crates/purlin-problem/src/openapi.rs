@@ -1,4 +1,4 @@
-//! ErrorSet in OpenAPI documents, by `utoipa`.
+//! Problems in OpenAPI documents, by `utoipa`.
 //!
 //! [`ProblemResponses`] documents all problems of an error at once:
 //!
@@ -214,7 +214,7 @@ fn example(ty: &ProblemType) -> Example {
         .build()
 }
 
-/// CommonMark, as OpenAPI has it.
+/// In `CommonMark`, as OpenAPI has it.
 fn description(types: &[&ProblemType]) -> String {
     if let [ty] = types {
         return match ty.description() {

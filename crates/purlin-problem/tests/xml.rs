@@ -194,10 +194,7 @@ async fn only_a_client_that_prefers_xml_gets_it() {
         (&["application/problem+xml;q=0.5, application/json"], JSON),
         (&["application/problem+xml;q=0"], JSON),
         (&["application/json;q=0.1", "application/xml;q=0.2"], XML),
-        (
-            &["application/*;q=0.5, application/problem+json;q=0.4"],
-            XML,
-        ),
+        (&["application/*;q=0.5, application/json;q=0.4"], JSON),
         (&["text/xml"], JSON),
         (&["image/svg+xml"], JSON),
     ] {
