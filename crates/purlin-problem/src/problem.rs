@@ -271,7 +271,10 @@ impl Problem {
     pub(crate) fn into_headers_and_source(self) -> (HeaderMap, Option<BoxError>) {
         match self.0 {
             Repr::Static(_) => (HeaderMap::new(), None),
-            Repr::Boxed(inner) => (inner.headers, inner.source),
+            Repr::Boxed(inner) => (
+                inner.headers.map_or_else(HeaderMap::new, |map| *map),
+                inner.source,
+            ),
         }
     }
 
