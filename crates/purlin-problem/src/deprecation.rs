@@ -124,7 +124,7 @@ impl DeprecationBuilder {
         self.with_link(target, "sunset")
     }
 
-    /// What to use instead: a link with `rel="successor-version"` (RFC 5829 §3.3).
+    /// What to use instead: a link with `rel="successor-version"` (RFC 5829 §3).
     pub fn with_successor(self, target: UriRef) -> Self {
         self.with_link(target, "successor-version")
     }

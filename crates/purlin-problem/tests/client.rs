@@ -274,6 +274,8 @@ fn extensions_are_read_as_types() {
 
 #[cfg(feature = "reqwest")]
 mod over_http {
+    #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
     use std::{convert::Infallible, error::Error};
 
     use axum::{

@@ -124,8 +124,10 @@ impl Health for Checks {
 }
 
 async fn client(with_problem_layer: bool) -> HealthClient<Channel> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
     let refuse = tower::layer::layer_fn(move |inner| Refuse {
         inner,
         speaks_grpc: !with_problem_layer,
@@ -140,8 +142,8 @@ async fn client(with_problem_layer: bool) -> HealthClient<Channel> {
         let router = Server::builder().layer(refuse).add_service(health);
         tokio::spawn(async move { router.serve_with_incoming(incoming).await });
     }
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    HealthClient::new(endpoint.connect().await.unwrap())
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
+    HealthClient::new(endpoint.connect().await.expect("it listens"))
 }
 
 /// What the client gets when the layer refuses the call.
@@ -149,7 +151,7 @@ async fn refused(client: &mut HealthClient<Channel>, name: &'static str) -> Stat
     let mut request = tonic::Request::new(HealthCheckRequest::default());
     request
         .metadata_mut()
-        .insert("x-refuse", name.parse().unwrap());
+        .insert("x-refuse", name.parse().expect("a token"));
     client
         .check(request)
         .await
