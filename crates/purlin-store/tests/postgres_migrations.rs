@@ -476,10 +476,13 @@ async fn a_lock_that_is_held_ends_in_time_and_leaves_no_waiter() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
-    let waiting: i64 = sqlx::query_scalar("select count(*) from pg_locks where not granted")
-        .fetch_one(&mut *other)
-        .await
-        .unwrap();
+    let waiting: i64 = sqlx::query_scalar(
+        "select count(*) from pg_locks where not granted
+         and database = (select oid from pg_database where datname = current_database())",
+    )
+    .fetch_one(&mut *other)
+    .await
+    .unwrap();
     assert_eq!(waiting, 0);
     other.rollback().await.unwrap();
     assert_eq!(notes(2).migrate(&pool).await.unwrap(), 2);
@@ -538,7 +541,8 @@ async fn transaction_pooling_leaves_nothing_in_the_session() {
     notes(3).check_schema(&pool).await.unwrap();
     let left: (String, i64, String) = sqlx::query_as(
         "select (select coalesce(string_agg(statement, $$|$$), $$$$) from pg_prepared_statements),
-                (select count(*) from pg_locks where locktype = 'advisory'),
+                (select count(*) from pg_locks where locktype = 'advisory'
+                 and pid = pg_backend_pid()),
                 current_setting('lock_timeout')",
     )
     .persistent(false)
