@@ -116,14 +116,16 @@ async fn a_schema_goes_with_its_test() {
     assert!(!found);
 }
 
-fn redis(address: &str, command: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(format!("{command}\r\nQUIT\r\n").as_bytes())
+fn redis(url: &str, words: &[&str]) -> String {
+    let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let answer = redis::cmd(words[0])
+        .arg(&words[1..])
+        .query(&mut connection)
         .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.lines().next().unwrap().to_owned()
+    match answer {
+        redis::Value::Int(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
 }
 
 #[test]
@@ -133,16 +135,16 @@ fn the_keys_of_a_prefix_go_with_the_test() {
     };
     let other = TestRedis::create().unwrap();
     assert_ne!(one.prefix(), other.prefix());
-    let address = one.url().trim_start_matches("redis://").to_owned();
+    let url = one.url().to_owned();
     let (mine, theirs) = (
         format!("{}:k", one.prefix()),
         format!("{}:k", other.prefix()),
     );
-    assert_eq!(redis(&address, &format!("SET {mine} 1")), "+OK");
-    assert_eq!(redis(&address, &format!("SET {theirs} 1")), "+OK");
+    redis(&url, &["SET", &mine, "1"]);
+    redis(&url, &["SET", &theirs, "1"]);
     drop(one);
-    assert_eq!(redis(&address, &format!("EXISTS {mine}")), ":0");
-    assert_eq!(redis(&address, &format!("EXISTS {theirs}")), ":1");
+    assert_eq!(redis(&url, &["EXISTS", &mine]), "0");
+    assert_eq!(redis(&url, &["EXISTS", &theirs]), "1");
 }
 
 #[test]

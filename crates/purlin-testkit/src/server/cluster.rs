@@ -84,7 +84,7 @@ impl RedisCluster {
     pub fn until_ok(&self) {
         let begun = Instant::now();
         let agree = |node: &RedisServer| {
-            resp::command(&node.address(), &["CLUSTER", "INFO"]).is_ok_and(|info| {
+            resp::command(&node.url(), &["CLUSTER", "INFO"]).is_ok_and(|info| {
                 info.contains("cluster_state:ok")
                     && info.contains("cluster_slots_ok:16384")
                     && info.contains("cluster_known_nodes:3")

@@ -86,7 +86,7 @@ impl RedisServer {
         reason = "most commands are sent for what they do"
     )]
     pub fn command(&self, words: &[&str]) -> String {
-        resp::command(&self.address(), words).expect("the server answers")
+        resp::command(&self.url(), words).expect("the server answers")
     }
 
     /// `kill -9`.
@@ -130,10 +130,6 @@ impl RedisServer {
         }
         panic!("redis-server does not come up again on port {}", self.port);
     }
-
-    pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
 }
 
 fn program() -> Option<PathBuf> {
@@ -170,9 +166,9 @@ fn launch(program: &Path, folder: &Path, port: u16, more: &[String]) -> Process 
 
 fn answers(port: u16) -> bool {
     // `-NOAUTH` is an answer too; `-LOADING` is not yet.
-    match resp::command(&format!("127.0.0.1:{port}"), &["PING"]) {
+    match resp::command(&format!("redis://127.0.0.1:{port}"), &["PING"]) {
         Ok(_) => true,
-        Err(error) => error.to_string().starts_with("NOAUTH"),
+        Err(error) => error.to_string().contains("NOAUTH"),
     }
 }
 

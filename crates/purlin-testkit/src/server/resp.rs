@@ -1,55 +1,32 @@
-//! The few words of the Redis protocol that starting a server needs.
+//! Single commands, as starting a server and cleaning up need them.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io;
 use std::time::Duration;
 
-/// `host:port` of a Redis URL; `None` for one with a password, which is more than this can speak.
-pub(crate) fn address(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("redis://")?;
-    let authority = rest.split('/').next()?;
-    (!authority.contains('@')).then(|| authority.to_owned())
-}
+use redis::Value;
 
-/// Sends one command and returns its answer as text, an array one element per line.
-pub(crate) fn command(address: &str, words: &[&str]) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut request = format!("*{}\r\n", words.len());
-    for word in words {
-        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-    }
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    read(&mut BufReader::new(stream), &mut answer)?;
-    Ok(answer)
-}
-
-fn read(stream: &mut BufReader<TcpStream>, answer: &mut String) -> io::Result<()> {
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    let line = line.trim_end();
-    let Some(kind) = line.chars().next() else {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+/// Sends one command to the server of a URL and returns its answer as text, an array one element
+/// per line.
+pub(crate) fn command(url: &str, words: &[&str]) -> io::Result<String> {
+    let ask = || {
+        let timeout = Duration::from_secs(5);
+        let mut connection = redis::Client::open(url)?.get_connection_with_timeout(timeout)?;
+        connection.set_read_timeout(Some(timeout))?;
+        let (name, arguments) = words.split_first().expect("a command has a name");
+        redis::cmd(name).arg(arguments).query(&mut connection)
     };
-    let rest = &line[1..];
-    match kind {
-        '+' | ':' => answer.push_str(rest),
-        '-' => return Err(io::Error::other(rest.to_owned())),
-        '$' => {
-            if let Ok(length) = rest.parse::<usize>() {
-                let mut bytes = vec![0; length + 2];
-                stream.read_exact(&mut bytes)?;
-                answer.push_str(&String::from_utf8_lossy(&bytes[..length]));
-            }
-        }
-        '*' => {
-            for _ in 0..rest.parse::<usize>().unwrap_or(0) {
-                read(stream, answer)?;
-                answer.push('\n');
-            }
-        }
-        _ => return Err(io::ErrorKind::InvalidData.into()),
+    ask()
+        .map(|answer| text(&answer))
+        .map_err(|error| io::Error::other(error.to_string()))
+}
+
+fn text(answer: &Value) -> String {
+    match answer {
+        Value::Array(items) => items.iter().map(|item| text(item) + "\n").collect(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) => text.clone(),
+        Value::Okay => "OK".to_owned(),
+        Value::Int(number) => number.to_string(),
+        _ => String::new(),
     }
-    Ok(())
 }

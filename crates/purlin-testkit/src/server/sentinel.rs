@@ -78,7 +78,7 @@ impl RedisSentinel {
         let port = self.replica.port().to_string();
         self.until("the replica was promoted", || {
             resp::command(
-                &self.sentinel.address(),
+                &self.sentinel.url(),
                 &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::MASTER],
             )
             .is_ok_and(|answer| answer.lines().nth(1) == Some(&port))
