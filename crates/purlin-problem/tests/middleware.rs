@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -13,9 +13,10 @@ use common::{Logs, json, unique_object};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use purlin_problem::{
-    Challenge, ExtName, GrpcCode, Problem, ProblemBody, ProblemLayer, ProblemReport, ProblemType,
-    UnauthorizedType, UriRef, blank, catch_error::CatchErrorLayer,
+    Challenge, DeprecationLayer, ExtName, GrpcCode, Problem, ProblemBody, ProblemLayer,
+    ProblemReport, ProblemType, UnauthorizedType, UriRef, blank, catch_error::CatchErrorLayer,
 };
+use purlin_testkit::layer::{assert_ready_kept, assert_state_shared};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -675,17 +676,59 @@ fn debug_output_has_no_header_values() {
 
 #[tokio::test]
 async fn state_made_in_the_layer_is_shared_by_all_its_services() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let layer = {
-        let seen = Arc::clone(&seen);
-        ProblemLayer::new().with_edit(move |context, _| {
-            seen.lock().expect("a lock").push(context.path.to_owned());
-        })
-    };
-    for path in ["/a", "/b"] {
-        through(layer.clone(), Request::get(path), || plain(404, "", "")).await;
-    }
-    assert_eq!(*seen.lock().expect("a lock"), ["/a", "/b"]);
+    assert_state_shared(
+        || {
+            let count = AtomicUsize::new(0);
+            ProblemLayer::new().with_edit(move |_, details| {
+                let count = count.fetch_add(1, Ordering::Relaxed);
+                details.detail = Some(format!("answer {count}"));
+            })
+        },
+        || service_fn(async |_: Request<()>| Ok::<_, Infallible>(plain(404, "", ""))),
+        async |service| {
+            let request = request().body(()).expect("a request");
+            let response = service.oneshot(request).await.expect("infallible");
+            response
+                .into_body()
+                .collect()
+                .await
+                .expect("infallible")
+                .to_bytes()
+        },
+    )
+    .await;
+    assert_state_shared(
+        || {
+            let count = AtomicUsize::new(0);
+            CatchErrorLayer::new().with_mapping(move |_: &std::io::Error| {
+                Problem::new(&blank::CONFLICT).with_detail(count.fetch_add(1, Ordering::Relaxed))
+            })
+        },
+        || NeverReady,
+        async |service| {
+            let request = request().body(()).expect("a request");
+            let response = service.oneshot(request).await.expect("infallible");
+            response
+                .into_body()
+                .collect()
+                .await
+                .expect("infallible")
+                .to_bytes()
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_service_that_was_polled_ready_is_the_one_that_is_called() {
+    let inner = || service_fn(async |_: Request<()>| Ok::<_, Infallible>(plain(404, "", "")));
+    let request = || request().body(()).expect("a request");
+    assert_ready_kept(&ProblemLayer::new(), inner(), request).await;
+    assert_ready_kept(&CatchErrorLayer::new(), inner(), request).await;
+    let deprecation = DeprecationLayer::builder()
+        .build()
+        .expect("no dates, no contradiction");
+    assert_ready_kept(&deprecation, inner(), request).await;
 }
 
 #[tokio::test]
