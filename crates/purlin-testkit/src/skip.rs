@@ -54,6 +54,10 @@ pub(crate) fn is_leftover(name: &str, prefix: &str) -> bool {
     made.is_some_and(|made| made + OLD_SECONDS < unix_seconds())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tells runs apart by the real time"
+)]
 fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -226,6 +226,10 @@ fn redis_survives_kill_freeze_and_restart() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel tells nobody when it has killed"
+)]
 fn a_private_server_does_not_outlive_a_thread_that_forgets_it() {
     let server_at = thread::spawn(|| {
         let server = RedisServer::start()?;

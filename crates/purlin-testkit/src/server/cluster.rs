@@ -1,7 +1,6 @@
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::server::process::{PATIENCE, free_port};
+use crate::server::process::{PATIENCE, free_port, pause};
 use crate::server::redis::RedisServer;
 use crate::server::resp;
 
@@ -95,7 +94,7 @@ impl RedisCluster {
                 begun.elapsed() < PATIENCE,
                 "the nodes of the cluster do not agree"
             );
-            thread::sleep(Duration::from_millis(20));
+            pause(20);
         }
     }
 }

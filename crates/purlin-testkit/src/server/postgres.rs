@@ -1,13 +1,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::database::execute;
-use crate::server::process::{Process, command_of, find, free_port, until_ready};
+use crate::server::process::{Process, command_of, find, free_port, pause, until_ready};
 use crate::skip::skip;
 
 /// A Postgres server of this test's own, without passwords, with the user `postgres`.
@@ -141,7 +139,7 @@ impl PostgresServer {
                 return;
             }
             // After `kill -9` it refuses to start until the last old session has ended.
-            thread::sleep(Duration::from_millis(100));
+            pause(100);
         }
         panic!(
             "postgres does not come up again: {}",

@@ -3,7 +3,6 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to come up on a machine that is busy building.
@@ -127,8 +126,7 @@ pub(crate) fn until_ready(process: &mut Process, log: &Path, ready: impl Fn() ->
             "the server does not come up: {}",
             fs::read_to_string(log).unwrap_or_default()
         );
-        // There is no event to wait for: the server only begins to answer.
-        thread::sleep(Duration::from_millis(10));
+        pause(10);
     }
     true
 }
@@ -156,4 +154,13 @@ fn children(parent: u32) -> Vec<u32> {
             after_name.split_whitespace().nth(1) == Some(&parent.to_string())
         })
         .collect()
+}
+
+/// Lets a server get on before it is asked again.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process sends no signal when it begins to answer, and this is not async"
+)]
+pub(crate) fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
 }

@@ -1,10 +1,8 @@
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::server::process::{Process, find, free_port, until_ready};
+use crate::server::process::{Process, find, free_port, pause, until_ready};
 use crate::server::resp;
 use crate::skip::skip;
 
@@ -126,7 +124,7 @@ impl RedisServer {
                 return;
             }
             // Somebody's outgoing connection may have the port for a moment.
-            thread::sleep(Duration::from_millis(100));
+            pause(100);
         }
         panic!("redis-server does not come up again on port {}", self.port);
     }

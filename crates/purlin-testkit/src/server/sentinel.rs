@@ -1,8 +1,7 @@
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::server::process::{PATIENCE, free_port};
+use crate::server::process::{PATIENCE, free_port, pause};
 use crate::server::redis::RedisServer;
 use crate::server::resp;
 
@@ -93,7 +92,7 @@ impl RedisSentinel {
         let begun = Instant::now();
         while !condition() {
             assert!(begun.elapsed() < PATIENCE, "it did not happen that {what}");
-            thread::sleep(Duration::from_millis(20));
+            pause(20);
         }
     }
 }
