@@ -56,6 +56,7 @@ impl OpenObject {
 
     /// As [`push`](Self::push), for text that is yet to be formatted: that is done in place, and
     /// once more in the rare case that the text needs escapes.
+    #[cfg(feature = "derive")]
     pub(crate) fn push_text(&mut self, name: &str, text: fmt::Arguments<'_>) {
         let before = self.bytes.len();
         self.push_name(name);

@@ -283,11 +283,13 @@ impl Problem {
     }
 
     /// As [`push_member`](Self::push_member), for text that is yet to be formatted.
+    #[cfg(feature = "derive")]
     pub(crate) fn push_text(self, name: &'static str, text: fmt::Arguments<'_>) -> Self {
         self.edit(|inner| inner.document.push_text(name, text))
     }
 
     /// As [`with_member`](Self::with_member), for a name that is known not to stand there yet.
+    #[cfg(feature = "derive")]
     pub(crate) fn push_member<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Self {
         self.edit(|inner| inner.document.push(name, value))
     }
