@@ -31,25 +31,26 @@ async fn refusal(response: Response) -> (StatusCode, HeaderMap, Value) {
         "application/problem+json"
     );
     assert_eq!(head.headers[header::CACHE_CONTROL], "no-store");
-    let bytes = body.collect().await.unwrap().to_bytes();
+    let bytes = body.collect().await.expect("a body").to_bytes();
     let document = common::unique_object(&bytes);
     assert_eq!(document["status"], head.status.as_u16());
     (head.status, head.headers, document)
 }
 
 async fn send(app: Router, request: Request) -> (StatusCode, HeaderMap, Value) {
-    refusal(app.oneshot(request).await.unwrap()).await
+    let Ok(response) = app.oneshot(request).await;
+    refusal(response).await
 }
 
 fn get_uri(uri: &str) -> Request {
-    Request::get(uri).body(Body::empty()).unwrap()
+    Request::get(uri).body(Body::empty()).expect("a request")
 }
 
 fn post_as(content_type: &str, body: impl Into<Body>) -> Request {
     Request::post("/")
         .header(header::CONTENT_TYPE, content_type)
         .body(body.into())
-        .unwrap()
+        .expect("a request")
 }
 
 /// A body of `count` parts of 64 KiB, of unknown length.

@@ -26,21 +26,21 @@ async fn refusal(response: Response) -> (StatusCode, HeaderMap, Value) {
         head.headers[header::CONTENT_TYPE],
         "application/problem+json"
     );
-    let bytes = body.collect().await.unwrap().to_bytes();
+    let bytes = body.collect().await.expect("a body").to_bytes();
     let document = common::unique_object(&bytes);
     assert_eq!(document["status"], head.status.as_u16());
     (head.status, head.headers, document)
 }
 
 async fn send(app: Router, request: Request) -> (StatusCode, HeaderMap, Value) {
-    refusal(app.oneshot(request).await.unwrap()).await
+    refusal(app.oneshot(request).await.expect("infallible")).await
 }
 
 fn post_json(body: impl Into<Body>) -> Request {
     Request::post("/")
         .header(header::CONTENT_TYPE, "application/json")
         .body(body.into())
-        .unwrap()
+        .expect("a request")
 }
 
 /// The refusal of a JSON body that is to be a `T`.
@@ -60,7 +60,7 @@ where
     let (status, _, document) = refuse::<T>(body.to_string()).await;
     assert_eq!(status, 422, "{document}");
     assert_eq!(document["type"], "/problems/validation");
-    let errors = document["errors"].as_array().unwrap();
+    let errors = document["errors"].as_array().expect("violations");
     assert_eq!(errors.len(), 1);
     errors[0].clone()
 }
@@ -263,16 +263,17 @@ async fn pointers_and_codes() {
             "invalid",
             "is not valid",
         ),
-        (json!(["a"]), None, "invalid", ""),
+        // A struct may be written as an array; then serde knows items, no members.
+        (
+            json!(["a"]),
+            Some("#/0"),
+            "type",
+            "does not have the expected form",
+        ),
         (json!("SECRET"), Some("#"), "type", "must be an object"),
         (json!(null), Some("#"), "type", "must be an object"),
     ];
     for (body, pointer, code, detail) in cases {
-        if body == json!(["a"]) {
-            // A struct may be written as an array; then serde knows items, no members.
-            assert_eq!(violation::<Order>(&body).await["pointer"], "#/0");
-            continue;
-        }
         let error = violation::<Order>(&body).await;
         assert_eq!(error["pointer"].as_str(), pointer, "{body}: {error}");
         assert_eq!(error["code"], code, "{body}: {error}");
