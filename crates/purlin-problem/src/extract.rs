@@ -1,5 +1,5 @@
 //! Drop-in extractors for axum 0.8: [`Json`], [`Query`], [`Path`] and [`Form`] whose rejection is
-//! a [`Problem`].
+//! a [`Problem`](struct@crate::Problem).
 //!
 //! Change the `use` line; signatures and bodies of handlers stay as they are.
 //!

@@ -409,6 +409,7 @@ async fn a_name_cannot_pretend_to_be_a_message() {
         let pointer = error["pointer"].as_str().unwrap();
         let decoded = percent_encoding::percent_decode_str(&pointer[2..]);
         assert_eq!(decoded.decode_utf8().unwrap(), name);
+        assert_eq!(error["detail"], "is not known", "{name}");
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     violation::frame::Frame,
 };
 
-/// A JSON body, or a JSON response: [`axum::Json`] whose rejection is a [`Problem`].
+/// A JSON body, or a JSON response: [`axum::Json`] whose rejection is a [`Problem`](struct@Problem).
 ///
 /// As there, the content type must be `application/json` or `application/…+json`, an
 /// `Option<Json<T>>` is `None` when the request has no `Content-Type` at all, and the body is
