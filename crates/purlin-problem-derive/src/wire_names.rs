@@ -23,10 +23,16 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 .iter()
                 .map(|field| wire_field(field, &container))
                 .collect::<Result<Vec<_>>>()?;
-            quote!(const { ::purlin_problem::violation::Names::of_fields(&[#(#fields),*]) })
+            quote!(::purlin_problem::violation::Names::of_fields(const { &[#(#fields),*] }))
         }
         // serde writes a struct of one unnamed field as that field.
-        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => names_of(&fields.unnamed[0]),
+        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+            let field = with_names(
+                quote!(::purlin_problem::violation::WireField::flattened("0")),
+                &fields.unnamed[0],
+            );
+            quote!(::purlin_problem::violation::Names::of_fields(const { &[#field] }))
+        }
         Fields::Unnamed(_) | Fields::Unit => {
             quote!(::purlin_problem::violation::Names::LEAF)
         }
@@ -73,22 +79,15 @@ fn wire_field(field: &Field, container: &Container) -> Result<TokenStream> {
             .unwrap_or_else(|| container.rename_all.apply(&ident));
         quote!(#field_path::new(#ident, #wire))
     };
-    if is_nested(&field.attrs) {
-        let ty = &field.ty;
-        Ok(quote! {
-            #known.with_names(<#ty as ::purlin_problem::violation::WireNames>::names)
-        })
-    } else {
-        Ok(known)
-    }
+    Ok(with_names(known, field))
 }
 
-fn names_of(field: &Field) -> TokenStream {
+fn with_names(known: TokenStream, field: &Field) -> TokenStream {
     if is_nested(&field.attrs) {
         let ty = &field.ty;
-        quote!(<#ty as ::purlin_problem::violation::WireNames>::names())
+        quote!(#known.with_names(<#ty as ::purlin_problem::violation::WireNames>::names))
     } else {
-        quote!(::purlin_problem::violation::Names::LEAF)
+        known
     }
 }
 

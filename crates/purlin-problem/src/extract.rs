@@ -1,5 +1,5 @@
 //! Drop-in extractors for axum 0.8: [`Json`], [`Query`], [`Path`] and [`Form`] whose rejection is
-//! a [`Problem`].
+//! a [`Problem`](struct@crate::Problem).
 //!
 //! Change the `use` line; signatures and bodies of handlers stay as they are.
 //!
@@ -60,10 +60,12 @@
 //! are fixed ones, and the messages of serde and of hand-written `Deserialize` stay inside. Names
 //! in pointers are those on the wire. A pointer is left out, or ends at an ancestor, where serde
 //! does not know the place: in internally tagged, untagged and flattened types, and in names of
-//! some hundred bytes. [`Json`] asks the type itself and so is certain. From a bare
-//! [`JsonRejection`](axum::extract::rejection::JsonRejection) the type is not to be had: there a
-//! member that is missing inside of a nested struct of a tagged type is taken for one of the
-//! tagged object.
+//! some hundred bytes. [`Json`] asks the type itself, by running its `Deserialize` once more over
+//! the names in the path alone, and so is certain; the one case left is a missing member inside of
+//! the content of an adjacently tagged enum that has the same name as the tag or the content. From
+//! a bare [`JsonRejection`](axum::extract::rejection::JsonRejection) the type is not to be had:
+//! there an error deep inside of such a type, unless that is the whole body, is ascribed to the
+//! tagged object itself.
 
 mod form;
 mod json;

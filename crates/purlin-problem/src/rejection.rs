@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header};
-use serde_path_to_error::Path;
+use serde_path_to_error::Segment;
 
 use crate::{
     Problem, Violation, Violations, blank,
@@ -159,12 +159,11 @@ internal! { ExtensionRejection MatchedPathRejection NestedPathRejection }
 /// place where it failed.
 pub(crate) fn json_data(
     error: &(dyn Error + 'static),
-    frame: impl FnOnce(&Path) -> Frame,
+    frame: impl FnOnce(&[&Segment]) -> Frame,
 ) -> Problem {
     let found = find::<JsonError>(error);
     let message = found.map_or_else(String::new, |error| json_message(error.inner()));
     let path = found.map(JsonError::path);
-    let frame = path.map_or(Frame::Untold, frame);
     Problem::invalid(serde_error::in_body(path, &message, frame).into())
 }
 

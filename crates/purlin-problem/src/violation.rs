@@ -31,8 +31,8 @@ pub static VALIDATION: ProblemType = ProblemType::slug(
 )
 .with_description(
     "The request could be read, but values in it are missing, malformed or out of range. Each item \
-     of `errors` names one of them: `pointer` is a JSON Pointer into the body, `parameter` a query \
-     or path parameter, `header` a header field. Correct them and send the request again.",
+     of `errors` names one of them: `pointer` is a JSON Pointer into the body, `parameter` a query, \
+     path or form parameter, `header` a header field. Correct them and send the request again.",
 );
 
 /// The parameters in the query are not acceptable: `errors` says which and why.

@@ -1,7 +1,10 @@
 //! JSON bodies.
 
 use axum::{
-    extract::{FromRequest, OptionalFromRequest, Request, rejection::JsonRejection},
+    extract::{
+        FromRequest, OptionalFromRequest, Request,
+        rejection::{JsonRejection, JsonSyntaxError},
+    },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -10,11 +13,11 @@ use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 
 use crate::{
     Problem,
-    rejection::{is_too_deep, json_data, json_syntax, not_json},
+    rejection::{is_too_deep, json_data, json_error, json_syntax, not_json},
     violation::frame::Frame,
 };
 
-/// A JSON body, or a JSON response: [`axum::Json`] whose rejection is a [`Problem`].
+/// A JSON body, or a JSON response: [`axum::Json`] whose rejection is a [`Problem`](struct@Problem).
 ///
 /// As there, the content type must be `application/json` or `application/…+json`, an
 /// `Option<Json<T>>` is `None` when the request has no `Content-Type` at all, and the body is
@@ -46,8 +49,8 @@ impl<T: DeserializeOwned> Json<T> {
             .map(|axum::Json(value)| Self(value))
             .map_err(|rejection| match rejection {
                 JsonRejection::JsonDataError(error) => json_data(&error, Frame::of::<T>),
-                // serde_json calls some values of the wrong type a syntax error: a number where
-                // an enum is due, a key that is no number. The document decides.
+                // serde_json calls some values a syntax error: a number where an enum is due, a key
+                // that is no number, a number beyond `f64`. The document decides.
                 JsonRejection::JsonSyntaxError(error) if is_well_formed(bytes, &error) => {
                     json_data(&error, Frame::of::<T>)
                 }
@@ -57,9 +60,11 @@ impl<T: DeserializeOwned> Json<T> {
     }
 }
 
-fn is_well_formed(bytes: &[u8], error: &axum::extract::rejection::JsonSyntaxError) -> bool {
-    let too_deep = crate::rejection::json_error(error).is_some_and(is_too_deep);
-    !too_deep && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+/// Whether it is JSON (RFC 8259 §8.1: in UTF-8) that this parser did not give up on.
+fn is_well_formed(bytes: &[u8], error: &JsonSyntaxError) -> bool {
+    !json_error(error).is_some_and(is_too_deep)
+        && std::str::from_utf8(bytes)
+            .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// Path parameters: [`axum::extract::Path`] whose rejection is a [`Problem`].
+/// Path parameters: [`axum::extract::Path`] whose rejection is a [`Problem`](struct@Problem).
 ///
 /// A parameter that does not fit the type is a plain 404: no such resource can exist. A type that
 /// does not fit the route is a 500, and the reason goes to the log. `Option<Path<T>>` is `None` on

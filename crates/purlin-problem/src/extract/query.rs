@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// The query string: [`axum::extract::Query`] whose rejection is a [`Problem`].
+/// The query string: [`axum::extract::Query`] whose rejection is a [`Problem`](struct@Problem).
 ///
 /// A query that does not fit the type is a 400 of the type
 /// [`PARAMETERS`](crate::violation::PARAMETERS).

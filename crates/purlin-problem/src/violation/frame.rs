@@ -16,7 +16,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::Segment;
 
 /// What a type asks its deserializer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,12 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
-    /// What `T` asks for at the end of `path`.
-    pub(crate) fn of<T: DeserializeOwned>(path: &Path) -> Self {
-        let steps: Vec<&Segment> = path.iter().collect();
+    /// What `T` asks for at the end of the path.
+    pub(crate) fn of<T: DeserializeOwned>(steps: &[&Segment]) -> Self {
         let found = Cell::new(Self::Opaque);
         // Always an error: the walk stops where the path ends.
         let _ = T::deserialize(Walk {
-            steps: &steps,
+            steps,
             found: &found,
         });
         found.get()

@@ -35,6 +35,19 @@ use std::{
 /// A struct that serde reads by way of another one (`from`, `try_from`) is refused, since its
 /// names on the wire are the other's.
 ///
+/// ```compile_fail
+/// # use purlin_problem::WireNames;
+/// #[derive(serde::Deserialize, WireNames)]
+/// #[serde(try_from = "String")]
+/// struct Address {
+///     street: String,
+/// }
+/// # impl TryFrom<String> for Address {
+/// #     type Error = &'static str;
+/// #     fn try_from(street: String) -> Result<Self, Self::Error> { Ok(Self { street }) }
+/// # }
+/// ```
+///
 /// For an enum say `impl WireNames for Kind { fn names() -> Names { Names::UNKNOWN } }`: the
 /// report of a validator does not tell the variants apart.
 pub trait WireNames {

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::{
     JsonPointer, Violation,
-    names::{Names, Shape, Wire},
+    names::{Names, Shape, Wire, WireField},
 };
+
+/// How many wrappers in one another are looked through; a type may wrap itself.
+const MAX_WRAPPERS: usize = 16;
 
 /// The way from a whole value to one of its fields, while a report is read.
 #[derive(Clone)]
@@ -40,17 +43,7 @@ impl Place {
     pub(crate) fn key(&mut self, key: &str) {
         let bare = key.strip_prefix("r#").unwrap_or(key);
         match self.names.0 {
-            Shape::Fields(fields) => match fields.iter().find(|field| field.rust == bare) {
-                Some(field) => {
-                    self.names = (field.names)();
-                    match field.wire {
-                        Wire::Named(name) => self.step(Step::Key(name.into())),
-                        Wire::Flattened => {}
-                        Wire::Absent => self.steps = None,
-                    }
-                }
-                None => self.steps = None,
-            },
+            Shape::Fields(fields) => self.field(fields, bare),
             Shape::Members(names) => {
                 self.names = names();
                 self.step(Step::Key(key.to_owned().into()));
@@ -58,6 +51,29 @@ impl Place {
             Shape::SameAsRust => self.step(Step::Key(bare.to_owned().into())),
             Shape::Leaf | Shape::Items(_) | Shape::Unknown => self.steps = None,
         }
+    }
+
+    fn field(&mut self, mut fields: &'static [WireField], name: &str) {
+        for _ in 0..MAX_WRAPPERS {
+            if let Some(field) = fields.iter().find(|field| field.rust == name) {
+                self.names = (field.names)();
+                match field.wire {
+                    Wire::Named(name) => self.step(Step::Key(name.into())),
+                    Wire::Flattened => {}
+                    Wire::Absent => self.steps = None,
+                }
+                return;
+            }
+            // Perhaps a wrapper that the validator does not mention either.
+            match fields {
+                [field] if matches!(field.wire, Wire::Flattened) => match (field.names)().0 {
+                    Shape::Fields(inner) => fields = inner,
+                    _ => break,
+                },
+                _ => break,
+            }
+        }
+        self.steps = None;
     }
 
     /// To an item of an array.
@@ -68,7 +84,17 @@ impl Place {
                 self.step(Step::Index(index));
             }
             Shape::Leaf | Shape::SameAsRust => self.step(Step::Index(index)),
-            Shape::Fields(_) | Shape::Members(_) | Shape::Unknown => self.steps = None,
+            // A struct without names for its fields; `garde` counts them.
+            Shape::Fields(fields) => match fields {
+                [field] if matches!(field.wire, Wire::Flattened) => {
+                    self.names = (field.names)();
+                    if field.rust != index.to_string() {
+                        self.index(index);
+                    }
+                }
+                _ => self.steps = None,
+            },
+            Shape::Members(_) | Shape::Unknown => self.steps = None,
         }
     }
 

@@ -82,6 +82,9 @@ impl<'a> Complaint<'a> {
             "number too large to fit in target type" | "number too small to fit in target type" => {
                 Self::Range(Expected::Scalar("must be an integer in the allowed range"))
             }
+            "number out of range" => {
+                Self::Range(Expected::Scalar("must be a number in the allowed range"))
+            }
             "invalid float literal" | "cannot parse float from empty string" => {
                 Self::Type(Expected::Scalar("must be a number"))
             }
@@ -110,6 +113,15 @@ impl<'a> Complaint<'a> {
         match self {
             Self::Missing(name) | Self::Unknown(name) | Self::Duplicate(name) => Some(name),
             _ => None,
+        }
+    }
+
+    /// Whether the path already ends with the member that the message names: that of an unknown
+    /// one does, since it fails while the name is read; that of a missing one cannot.
+    fn is_last_step(self, steps: &[&Segment]) -> bool {
+        match (self, steps.last()) {
+            (Self::Unknown(name), Some(Segment::Map { key })) => key == name,
+            _ => false,
         }
     }
 
@@ -225,15 +237,25 @@ fn expected(rest: &str) -> Option<Expected> {
     })
 }
 
-/// The violation that an error while reading a JSON body stands for.
-pub(crate) fn in_body(path: Option<&Path>, message: &str, frame: Frame) -> Violation {
+/// The violation that an error while reading a JSON body stands for; `frame` tells how the type
+/// reads the place at the end of a path.
+pub(crate) fn in_body(
+    path: Option<&Path>,
+    message: &str,
+    frame: impl FnOnce(&[&Segment]) -> Frame,
+) -> Violation {
     let complaint = Complaint::read(message);
+    let within = Violation::new(complaint.detail_within()).with_code(complaint.code());
     let Some(path) = path else {
-        return Violation::new(complaint.detail_within()).with_code(complaint.code());
+        return within;
     };
-    let (pointer, complete) = pointer(path);
-    let at_root = path.iter().len() == 0;
-    let lost = matches!(frame, Frame::Untold) && at_root && complaint.may_be_within();
+    let mut steps: Vec<&Segment> = path.iter().collect();
+    if complaint.is_last_step(&steps) {
+        steps.pop();
+    }
+    let frame = frame(&steps);
+    let (pointer, complete) = pointer(&steps);
+    let lost = matches!(frame, Frame::Untold) && steps.is_empty() && complaint.may_be_within();
     if complete && !lost && complaint.is_about(frame) {
         match complaint.member() {
             None => return complaint.at(pointer),
@@ -241,8 +263,8 @@ pub(crate) fn in_body(path: Option<&Path>, message: &str, frame: Frame) -> Viola
             Some(_) => {}
         }
     }
-    let within = Violation::new(complaint.detail_within()).with_code(complaint.code());
-    if at_root {
+    // Of the whole body it goes without saying.
+    if pointer == JsonPointer::root() {
         within
     } else {
         within.at_pointer(pointer)
@@ -276,9 +298,9 @@ impl Complaint<'_> {
 }
 
 /// As far as the path is known and short enough, and whether that is all of it.
-fn pointer(path: &Path) -> (JsonPointer, bool) {
+fn pointer(steps: &[&Segment]) -> (JsonPointer, bool) {
     let mut pointer = JsonPointer::root();
-    for segment in path {
+    for segment in steps {
         pointer = match segment {
             Segment::Seq { index } => pointer.index(*index),
             Segment::Map { key } | Segment::Enum { variant: key } if fits(&pointer, key) => {
