@@ -461,7 +461,8 @@ async fn a_body_that_breaks_while_it_is_read_still_gets_an_answer() {
 #[tokio::test]
 async fn grpc_requests_get_trailers_only_responses() {
     let grpc = || request().header("content-type", "application/grpc+proto");
-    let cases: [(fn() -> Answer, &str, &str); 5] = [
+    type Case = (fn() -> Answer, &'static str, &'static str);
+    let cases: [Case; 5] = [
         (
             || problem(Problem::new(&OUT_OF_STOCK)),
             "10",
