@@ -1,5 +1,6 @@
 //! HTTP: routes, what is read from requests and written to responses, and the layers around it.
 
+mod catalog;
 mod customer;
 mod health;
 mod layers;
@@ -42,6 +43,7 @@ fn routes(app: App) -> Router {
         .route("/v1/orders/{id}/cancel", post(orders::cancel))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .nest_service("/problems", catalog::catalog())
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         // The limit is that of the layer outside, which also knows what handlers do not read.

@@ -3,14 +3,14 @@ use serde::Serialize;
 use crate::domain::{OrderId, ProductId, Timestamp};
 
 /// What a customer has ordered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: OrderId,
-    pub(crate) customer: String,
     pub(crate) status: OrderStatus,
     pub(crate) items: Vec<OrderItem>,
     pub(crate) total_cents: i64,
     pub(crate) note: Option<String>,
+    pub(crate) customer: String,
     pub(crate) created_at: Timestamp,
 }
 

@@ -1,7 +1,9 @@
+use serde::Serialize;
+
 use crate::domain::{ProductId, Timestamp};
 
 /// Something to be sold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Product {
     pub(crate) id: ProductId,
     pub(crate) name: String,

@@ -7,11 +7,12 @@ use crate::domain::Customer;
 /// Says who is asking, and is believed: this stands where authentication will be.
 pub(crate) const HEADER: &str = "x-demo-customer";
 
-static INVALID_HEADER: ProblemType = ProblemType::slug(
+pub(super) static INVALID_HEADER: ProblemType = ProblemType::slug(
     StatusCode::BAD_REQUEST,
     "invalid-header",
     "A header field is not valid",
-);
+)
+.with_description("`errors` names the field and says how its value should look.");
 
 impl<S: Sync> FromRequestParts<S> for Customer {
     type Rejection = Problem;

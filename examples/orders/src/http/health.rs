@@ -12,12 +12,12 @@ use crate::{database::Database, http::App};
 /// on Kubernetes).
 const PING_LIMIT: Duration = Duration::from_millis(900);
 
-/// This instance should not get requests now.
-static NOT_READY: ProblemType = ProblemType::slug(
+pub(super) static NOT_READY: ProblemType = ProblemType::slug(
     StatusCode::SERVICE_UNAVAILABLE,
     "not-ready",
     "The service is not ready",
-);
+)
+.with_description("This instance should not get requests now. `detail` says what it waits for.");
 
 /// What the probes ask.
 #[derive(Debug, Clone)]

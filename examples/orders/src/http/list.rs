@@ -11,10 +11,10 @@ pub(super) struct List<T> {
     prev: Option<String>,
 }
 
-impl<T> List<T> {
-    pub(super) fn of(items: impl IntoIterator<Item = impl Into<T>>) -> Self {
+impl<T> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
         Self {
-            items: items.into_iter().map(Into::into).collect(),
+            items,
             next: None,
             prev: None,
         }

@@ -9,12 +9,10 @@ use purlin_problem::{
     JsonPointer, Problem, Violation, Violations,
     extract::{Json, Path},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
-    domain::{
-        Customer, NewItem, NewOrder, Order, OrderId, OrderItem, OrderStatus, ProductId, Timestamp,
-    },
+    domain::{Customer, NewItem, NewOrder, Order, OrderId, ProductId},
     http::{
         App,
         list::{List, MAX_ITEMS},
@@ -41,17 +39,6 @@ struct CreateItem {
     quantity: i64,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct OrderView {
-    id: OrderId,
-    status: OrderStatus,
-    items: Vec<OrderItem>,
-    total_cents: i64,
-    note: Option<String>,
-    customer: String,
-    created_at: Timestamp,
-}
-
 pub(super) async fn create(
     State(app): State<App>,
     customer: Customer,
@@ -59,32 +46,35 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let order = app.orders.place(&customer, &new.check()?).await?;
     let location = format!("/v1/orders/{}", order.id);
-    let view = axum::Json(OrderView::from(order));
-    Ok((StatusCode::CREATED, [(LOCATION, location)], view))
+    Ok((
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        axum::Json(order),
+    ))
 }
 
 pub(super) async fn show(
     State(app): State<App>,
     customer: Customer,
     Path(id): Path<OrderId>,
-) -> Result<axum::Json<OrderView>, Problem> {
-    Ok(axum::Json(app.orders.get(&customer, id).await?.into()))
+) -> Result<axum::Json<Order>, Problem> {
+    Ok(axum::Json(app.orders.get(&customer, id).await?))
 }
 
 pub(super) async fn list(
     State(app): State<App>,
     customer: Customer,
-) -> Result<axum::Json<List<OrderView>>, Problem> {
+) -> Result<axum::Json<List<Order>>, Problem> {
     let orders = app.orders.list(&customer, MAX_ITEMS).await?;
-    Ok(axum::Json(List::of(orders)))
+    Ok(axum::Json(orders.into()))
 }
 
 pub(super) async fn cancel(
     State(app): State<App>,
     customer: Customer,
     Path(id): Path<OrderId>,
-) -> Result<axum::Json<OrderView>, Problem> {
-    Ok(axum::Json(app.orders.cancel(&customer, id).await?.into()))
+) -> Result<axum::Json<Order>, Problem> {
+    Ok(axum::Json(app.orders.cancel(&customer, id).await?))
 }
 
 impl CreateOrder {
@@ -140,19 +130,5 @@ impl CreateOrder {
             items,
             note: self.note,
         })
-    }
-}
-
-impl From<Order> for OrderView {
-    fn from(order: Order) -> Self {
-        Self {
-            id: order.id,
-            status: order.status,
-            items: order.items,
-            total_cents: order.total_cents,
-            note: order.note,
-            customer: order.customer,
-            created_at: order.created_at,
-        }
     }
 }

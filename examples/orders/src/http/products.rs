@@ -7,10 +7,10 @@ use purlin_problem::{
     JsonPointer, Problem, Violation, Violations,
     extract::{Json, Path},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use crate::{
-    domain::{NewProduct, Product, ProductChanges, ProductId, Timestamp},
+    domain::{NewProduct, Product, ProductChanges, ProductId},
     http::{
         App,
         list::{List, MAX_ITEMS},
@@ -40,44 +40,37 @@ pub(super) struct ChangeProduct {
     stock: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct ProductView {
-    id: ProductId,
-    name: String,
-    price_cents: i64,
-    stock: i64,
-    version: i64,
-    created_at: Timestamp,
-}
-
 pub(super) async fn create(
     State(app): State<App>,
     Json(new): Json<CreateProduct>,
 ) -> Result<impl IntoResponse, Problem> {
     let product = app.products.create(new.check()?).await?;
     let location = format!("/v1/products/{}", product.id);
-    let view = axum::Json(ProductView::from(product));
-    Ok((StatusCode::CREATED, [(LOCATION, location)], view))
+    Ok((
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        axum::Json(product),
+    ))
 }
 
 pub(super) async fn show(
     State(app): State<App>,
     Path(id): Path<ProductId>,
-) -> Result<axum::Json<ProductView>, Problem> {
-    Ok(axum::Json(app.products.get(id).await?.into()))
+) -> Result<axum::Json<Product>, Problem> {
+    Ok(axum::Json(app.products.get(id).await?))
 }
 
-pub(super) async fn list(State(app): State<App>) -> Result<axum::Json<List<ProductView>>, Problem> {
-    Ok(axum::Json(List::of(app.products.list(MAX_ITEMS).await?)))
+pub(super) async fn list(State(app): State<App>) -> Result<axum::Json<List<Product>>, Problem> {
+    Ok(axum::Json(app.products.list(MAX_ITEMS).await?.into()))
 }
 
 pub(super) async fn change(
     State(app): State<App>,
     Path(id): Path<ProductId>,
     Json(changes): Json<ChangeProduct>,
-) -> Result<axum::Json<ProductView>, Problem> {
+) -> Result<axum::Json<Product>, Problem> {
     let product = app.products.update(id, &changes.check()?).await?;
-    Ok(axum::Json(product.into()))
+    Ok(axum::Json(product))
 }
 
 impl CreateProduct {
@@ -134,17 +127,4 @@ fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-impl From<Product> for ProductView {
-    fn from(product: Product) -> Self {
-        Self {
-            id: product.id,
-            name: product.name,
-            price_cents: product.price_cents,
-            stock: product.stock,
-            version: product.version,
-            created_at: product.created_at,
-        }
-    }
 }

@@ -21,7 +21,7 @@ fn is_plain(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
 }
 
-/// UUIDv7, so that ids sort by time. (tower-http's own are UUIDv4.)
+/// Ids that sort by time (RFC 9562 §5.7); those of tower-http are random.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UuidV7;
 

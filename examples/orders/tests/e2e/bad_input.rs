@@ -42,7 +42,9 @@ async fn json_that_is_none(store: Store) {
         .request(Method::POST, "/v1/products")
         .header("content-type", "application/json")
         .body("{\"name\": \"\\ud800\", \"price_cents\": 1, \"stock\": 1}");
-    Answer::of(half_a_character).await.problem(400, "");
+    // Well-formed JSON (RFC 8259 §8.2), but no text.
+    let refused = Answer::of(half_a_character).await.violations();
+    assert_eq!(refused, [("invalid".to_owned(), "#/name".to_owned())]);
     let not_utf8 = shop
         .request(Method::POST, "/v1/products")
         .header("content-type", "application/json")

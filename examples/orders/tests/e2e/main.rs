@@ -2,6 +2,8 @@
 //!
 //! Postgres is the server named by `PURLIN_TEST_POSTGRES_URL`; each test has a database of its own.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 /// Each test once on each kind of database.
 macro_rules! on_both_databases {
     ($($test:ident)*) => {

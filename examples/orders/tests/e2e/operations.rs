@@ -11,6 +11,7 @@ use crate::{
 on_both_databases! {
     probes
     request_ids
+    every_type_leads_to_its_documentation
     head_is_get_without_a_body
     security_headers_are_on_every_answer
     pages_of_other_origins_are_refused_unless_they_are_named
@@ -78,6 +79,20 @@ async fn request_ids(store: Store) {
         assert_is_uuid_v7(answer.header("x-request-id"));
         assert!(ids.insert(answer.header("x-request-id").to_owned()));
     }
+}
+
+async fn every_type_leads_to_its_documentation(store: Store) {
+    let shop = store.start().await;
+    let problem = shop
+        .post("/v1/orders", &json!({}))
+        .await
+        .problem(422, "validation");
+    let url = crate::harness::text(&problem["type"]);
+    let page = shop.request(Method::GET, &url).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(page.text().await.unwrap().contains("JSON Pointer"));
+    shop.get("/problems/nothing").await.problem(404, "");
 }
 
 async fn head_is_get_without_a_body(store: Store) {
