@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The longest that a client waits for a refusal.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(8);
 
 on_both_databases! { a_row_that_stays_locked_is_a_503_and_nothing_is_taken }
 
