@@ -1,0 +1,13 @@
+//! What the shop deals in. Nothing here knows HTTP or SQL.
+
+mod customer;
+mod id;
+mod order;
+mod product;
+mod timestamp;
+
+pub(crate) use customer::Customer;
+pub(crate) use id::{OrderId, ProductId};
+pub(crate) use order::{NewItem, NewOrder, Order, OrderItem, OrderStatus, total_cents};
+pub(crate) use product::{NewProduct, Product, ProductChanges};
+pub(crate) use timestamp::Timestamp;

@@ -1,0 +1,52 @@
+//! HTTP: routes, what is read from requests and written to responses, and the layers around it.
+
+mod catalog;
+mod customer;
+mod health;
+mod layers;
+mod linger;
+mod list;
+mod orders;
+mod products;
+mod request_id;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use purlin_problem::fallback;
+
+use crate::service::{Orders, Products};
+
+pub(crate) use customer::HEADER as CUSTOMER_HEADER;
+pub(crate) use health::Health;
+pub(crate) use layers::service;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) products: Products,
+    pub(crate) orders: Orders,
+    pub(crate) health: Health,
+}
+
+fn routes(app: App) -> Router {
+    Router::new()
+        .route("/v1/products", get(products::list).post(products::create))
+        .route(
+            "/v1/products/{id}",
+            get(products::show).patch(products::change),
+        )
+        .route("/v1/orders", get(orders::list).post(orders::create))
+        .route("/v1/orders/{id}", get(orders::show))
+        .route("/v1/orders/{id}/cancel", post(orders::cancel))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .nest_service("/problems", catalog::catalog())
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        // The limit is that of the layer outside, which also knows what handlers do not read.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}

@@ -1,0 +1,4 @@
+//! The SQL. A repository begins nothing and commits nothing: it works on the connection it gets.
+
+pub(crate) mod orders;
+pub(crate) mod products;

@@ -1,0 +1,152 @@
+//! Accepts connections until a signal comes, then lets those that are there finish.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use purlin_store::SystemClock;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    config::Config,
+    database::Database,
+    http::{App, Health},
+    service::{Orders, Products},
+    welcome,
+};
+
+/// How long requests that are under way at the signal may take. Container platforms kill after 30 s
+/// by default, some after 10 s.
+const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+
+/// How long the last connections to the database may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a client may take to send the head of a request.
+const HEADER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Serves until SIGTERM or SIGINT. A second signal ends the wait for requests that are under way.
+pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    // First, so that a signal during a slow start is not lost.
+    let mut signals = Signals::listen()?;
+    let database = tokio::select! {
+        opened = Database::open(&config.database) => {
+            opened.map_err(|error| cannot(format!("open {}", config.database), error))?
+        }
+        () = signals.next() => return Ok(()),
+    };
+    let listener = TcpListener::bind(config.addr)
+        .await
+        .map_err(|error| cannot(format!("listen on {}", config.addr), error))?;
+    let (draining, is_draining) = watch::channel(false);
+    let clock = Arc::new(SystemClock);
+    let service = crate::http::service(
+        App {
+            products: Products::new(database.clone(), clock.clone()),
+            orders: Orders::new(database.clone(), clock),
+            health: Health::new(database.clone(), is_draining),
+        },
+        &config.cors,
+    );
+    let addr = listener.local_addr()?;
+    tracing::info!(%addr, database = %config.database, "listening");
+    tracing::warn!("callers are not authenticated");
+    welcome::print(addr)?;
+
+    let connections = GracefulShutdown::new();
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT);
+    loop {
+        tokio::select! {
+            stream = accept(&listener) => {
+                let io = TokioIo::new(stream);
+                let service = TowerToHyperService::new(service.clone());
+                let connection = http.serve_connection(io, service).into_owned();
+                let connection = connections.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(error, "connection ended early");
+                    }
+                });
+            }
+            () = signals.next() => break,
+        }
+    }
+
+    // New connections are refused from here on.
+    drop(listener);
+    draining.send_replace(true);
+    tracing::info!(connections = connections.count(), "stopping");
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = sleep(DRAIN_LIMIT) => tracing::warn!("requests are still under way; leaving them"),
+        () = signals.next() => tracing::warn!("told twice; leaving requests that are under way"),
+    }
+    let _ = timeout(CLOSE_LIMIT, database.close()).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The next connection. Errors are either those of one client, or a lack of file descriptors, which
+/// passes: neither is a reason to stop.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written in one piece; waiting for more would only delay them.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What could not be done at start, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}")]
+struct StartError {
+    what: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+fn cannot(what: String, source: impl Into<Box<dyn Error + Send + Sync>>) -> StartError {
+    StartError {
+        what,
+        source: source.into(),
+    }
+}

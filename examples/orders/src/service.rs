@@ -1,0 +1,11 @@
+//! What the shop does. A service begins a unit of work, lets repositories work in it, and commits
+//! once.
+
+mod error;
+mod orders;
+mod products;
+mod unit_of_work;
+
+pub(crate) use error::Error;
+pub(crate) use orders::Orders;
+pub(crate) use products::Products;

@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use purlin_problem::{Problem, Violations, violation::VALIDATION};
+use purlin_store::{StoreError, StoreErrorKind};
+use serde::Serialize;
+
+use crate::domain::{OrderStatus, ProductId};
+
+/// When to come back after something that passes by itself.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a service did not do what it was asked to. `#[error]` is for the log, `#[problem]` for the
+/// client.
+#[derive(Debug, thiserror::Error, Problem)]
+pub(crate) enum Error {
+    /// There is no product with this id.
+    #[error("no such product")]
+    #[problem(status = 404, slug = "product-not-found", title = "Product not found")]
+    ProductNotFound,
+
+    /// There is no order with this id among those of the customer who asks.
+    #[error("no such order")]
+    #[problem(status = 404, slug = "order-not-found", title = "Order not found")]
+    OrderNotFound,
+
+    /// Less is in stock than was ordered. `short` names each such product by the place where the
+    /// order has it. Nothing was ordered.
+    #[error("stock is short")]
+    #[problem(status = 409, slug = "out-of-stock", title = "Not enough in stock")]
+    OutOfStock {
+        #[problem(ext)]
+        short: Vec<Short>,
+    },
+
+    /// Only an order that is pending can be changed in this way. `order_status` is what it is.
+    #[error("order is {}", order_status.as_str())]
+    #[problem(
+        status = 409,
+        slug = "order-not-pending",
+        title = "The order is not pending"
+    )]
+    NotPending {
+        #[problem(ext)]
+        order_status: OrderStatus,
+    },
+
+    #[error("order is not valid")]
+    #[problem(of = VALIDATION)]
+    Invalid {
+        #[problem(ext)]
+        errors: Violations,
+    },
+
+    /// The database did not answer in time, or somebody else was faster again and again. Whether
+    /// the request had an effect is not known.
+    #[error("database is not available")]
+    #[problem(
+        status = 503,
+        slug = "database-unavailable",
+        title = "The database is not available"
+    )]
+    Unavailable {
+        #[problem(header = "retry-after")]
+        retry_after: Duration,
+        source: StoreError,
+    },
+
+    #[error("database failed")]
+    #[problem(internal)]
+    Database(#[source] StoreError),
+}
+
+/// A product of which there is too little.
+#[derive(Debug, Serialize)]
+pub(crate) struct Short {
+    /// A JSON Pointer into the order.
+    pub(crate) pointer: String,
+    pub(crate) product_id: ProductId,
+    pub(crate) requested: i64,
+}
+
+impl From<StoreError> for Error {
+    fn from(source: StoreError) -> Self {
+        use StoreErrorKind::{Conflict, Timeout, Unavailable};
+        if matches!(source.kind(), Unavailable | Timeout | Conflict) {
+            Self::Unavailable {
+                retry_after: RETRY_AFTER,
+                source,
+            }
+        } else {
+            Self::Database(source)
+        }
+    }
+}
+
+impl Error {
+    /// Says for the log what was being done when the database failed, and for how long.
+    pub(crate) fn during(
+        self,
+        store: &'static str,
+        operation: &'static str,
+        tried: Duration,
+    ) -> Self {
+        match self {
+            Self::Unavailable { source, .. } | Self::Database(source) => {
+                StoreError::new(source.kind(), store, operation)
+                    .with_tried_for(tried)
+                    .with_source(source)
+                    .into()
+            }
+            other => other,
+        }
+    }
+
+    /// Whether nothing was changed and the same again may well succeed: a deadlock, a
+    /// serialization failure.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Unavailable { source, .. } if source.kind() == StoreErrorKind::Conflict)
+    }
+}

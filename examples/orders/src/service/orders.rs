@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use purlin_problem::{JsonPointer, Violation, Violations};
+use purlin_store::Clock;
+
+use crate::{
+    database::Database,
+    domain::{Customer, NewOrder, Order, OrderId, OrderItem, OrderStatus, Timestamp, total_cents},
+    repository::{orders, products},
+    service::{Error, error::Short, unit_of_work},
+};
+
+/// What can be done with orders.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl Orders {
+    pub(crate) fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock }
+    }
+
+    /// Places an order and takes its stock, both or neither.
+    pub(crate) async fn place(&self, customer: &Customer, new: &NewOrder) -> Result<Order, Error> {
+        unit_of_work::run(&self.database, "place order", async || {
+            self.place_once(customer, new).await
+        })
+        .await
+    }
+
+    async fn place_once(&self, customer: &Customer, new: &NewOrder) -> Result<Order, Error> {
+        let mut work = self.database.begin().await?;
+        let mut items = Vec::with_capacity(new.items.len());
+        let (mut short, mut unknown) = (Vec::new(), Violations::new());
+        // In the order of ids, so that two orders never wait for each other.
+        let mut by_id: Vec<_> = new.items.iter().enumerate().collect();
+        by_id.sort_by_key(|(_, item)| item.product_id);
+        for (index, item) in by_id {
+            let (id, quantity) = (item.product_id, item.quantity);
+            let pointer = product_pointer(index);
+            match products::take_stock(work.connection(), id, quantity).await? {
+                Some(unit_price_cents) => items.push((
+                    index,
+                    OrderItem {
+                        product_id: id,
+                        quantity,
+                        unit_price_cents,
+                    },
+                )),
+                None if products::get(work.connection(), id).await?.is_some() => {
+                    short.push(Short {
+                        pointer: pointer.as_fragment().to_owned(),
+                        product_id: id,
+                        requested: quantity,
+                    });
+                }
+                None => unknown.push(
+                    Violation::new("is not a product")
+                        .with_code("unknown_product")
+                        .at_pointer(pointer),
+                ),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(Error::Invalid { errors: unknown });
+        }
+        if !short.is_empty() {
+            return Err(Error::OutOfStock { short });
+        }
+        // The customer's own order of items.
+        items.sort_by_key(|(index, _)| *index);
+        let items: Vec<_> = items.into_iter().map(|(_, item)| item).collect();
+        let total_cents = total_cents(&items).ok_or_else(total_out_of_range)?;
+        let order = Order {
+            id: OrderId::new(),
+            customer: customer.as_str().to_owned(),
+            status: OrderStatus::Pending,
+            items,
+            total_cents,
+            note: new.note.clone(),
+            created_at: Timestamp::now(&*self.clock),
+        };
+        orders::insert(work.connection(), &order).await?;
+        work.commit().await?;
+        Ok(order)
+    }
+
+    pub(crate) async fn get(&self, customer: &Customer, id: OrderId) -> Result<Order, Error> {
+        unit_of_work::run(&self.database, "get order", async || {
+            let mut work = self.database.begin_read().await?;
+            let order = orders::get(work.connection(), id, customer).await?;
+            order.ok_or(Error::OrderNotFound)
+        })
+        .await
+    }
+
+    /// The newest `limit` of the customer.
+    pub(crate) async fn list(&self, customer: &Customer, limit: i64) -> Result<Vec<Order>, Error> {
+        unit_of_work::run(&self.database, "list orders", async || {
+            let mut work = self.database.begin_read().await?;
+            Ok(orders::list(work.connection(), customer, limit).await?)
+        })
+        .await
+    }
+
+    /// Cancels a pending order and gives its stock back. Of several who cancel at once, one does.
+    pub(crate) async fn cancel(&self, customer: &Customer, id: OrderId) -> Result<Order, Error> {
+        unit_of_work::run(&self.database, "cancel order", async || {
+            self.cancel_once(customer, id).await
+        })
+        .await
+    }
+
+    async fn cancel_once(&self, customer: &Customer, id: OrderId) -> Result<Order, Error> {
+        use OrderStatus::{Cancelled, Pending};
+        let mut work = self.database.begin().await?;
+        let is_ours =
+            orders::change_status(work.connection(), id, customer, Pending, Cancelled).await?;
+        let order = orders::get(work.connection(), id, customer)
+            .await?
+            .ok_or(Error::OrderNotFound)?;
+        if !is_ours {
+            return Err(Error::NotPending {
+                order_status: order.status,
+            });
+        }
+        let mut by_id: Vec<_> = order.items.iter().collect();
+        by_id.sort_by_key(|item| item.product_id);
+        for item in by_id {
+            products::put_back(work.connection(), item.product_id, item.quantity).await?;
+        }
+        work.commit().await?;
+        Ok(order)
+    }
+}
+
+fn product_pointer(index: usize) -> JsonPointer {
+    JsonPointer::root()
+        .key("items")
+        .index(index)
+        .key("product_id")
+}
+
+fn total_out_of_range() -> Error {
+    let violation = Violation::new("must not add up to more than 9223372036854775807 cents")
+        .with_code("range")
+        .at_pointer(JsonPointer::root().key("items"));
+    Error::Invalid {
+        errors: violation.into(),
+    }
+}
