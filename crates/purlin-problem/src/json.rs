@@ -1,6 +1,8 @@
 //! The document of a problem while it is being written.
 
-use std::{fmt, io::Write as _};
+use std::fmt;
+#[cfg(feature = "derive")]
+use std::io::Write as _;
 
 use serde::{
     Deserialize, Deserializer, Serialize,
