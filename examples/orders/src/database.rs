@@ -23,6 +23,9 @@ pub(crate) use url::DatabaseUrl;
 /// [`STATEMENT_TIMEOUT`], which begins after it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long the migrations may take, and wait for those of another process.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// When Postgres ends a statement by itself: a backend that waits for a lock does not notice that
 /// its client has left. One text with `BEGIN`, so that it costs no round trip, and `LOCAL`, so that
 /// it works behind a pooler in transaction mode.
@@ -73,6 +76,7 @@ impl Database {
                     .with_application_name("orders");
                 let pool = config.connect().await?;
                 PostgresMigrator::new(migrations::POSTGRES, SchemaName::default())
+                    .with_timeout(MIGRATION_TIMEOUT)
                     .migrate(&pool)
                     .await?;
                 Ok(Self::Postgres(pool))
@@ -81,6 +85,7 @@ impl Database {
                 let config = SqliteConfig::new(path).with_busy_timeout(ACQUIRE_TIMEOUT);
                 let pool = config.connect().await?;
                 SqliteMigrator::new(migrations::SQLITE)
+                    .with_timeout(MIGRATION_TIMEOUT)
                     .migrate(&pool)
                     .await?;
                 Ok(Self::Sqlite(pool))

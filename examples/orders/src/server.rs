@@ -59,7 +59,9 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let addr = listener.local_addr()?;
     tracing::info!(%addr, database = %config.database, "listening");
     tracing::warn!("callers are not authenticated");
-    welcome::print(addr)?;
+    if let Err(error) = welcome::print(addr) {
+        tracing::warn!(%error, "nobody reads what is printed");
+    }
 
     let connections = GracefulShutdown::new();
     let mut http = auto::Builder::new(TokioExecutor::new());

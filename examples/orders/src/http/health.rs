@@ -31,6 +31,18 @@ impl Health {
     pub(crate) fn new(database: Database, draining: watch::Receiver<bool>) -> Self {
         Self { database, draining }
     }
+
+    async fn check(&self) -> Result<(), Problem> {
+        let not_ready = || Problem::new(&NOT_READY).with_retry_after(Duration::from_secs(1));
+        if *self.draining.borrow() {
+            return Err(not_ready().with_detail("the service is stopping"));
+        }
+        self.database.ping(PING_LIMIT).await.map_err(|error| {
+            not_ready()
+                .with_detail("the database does not answer")
+                .with_source(error)
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -48,15 +60,25 @@ pub(super) async fn live() -> axum::Json<Status> {
 
 /// Whether requests should be sent here.
 pub(super) async fn ready(State(app): State<App>) -> Result<axum::Json<Status>, Problem> {
-    let health = &app.health;
-    let not_ready = || Problem::new(&NOT_READY).with_retry_after(Duration::from_secs(1));
-    if *health.draining.borrow() {
-        return Err(not_ready().with_detail("the service is stopping"));
-    }
-    match health.database.ping(PING_LIMIT).await {
-        Ok(()) => Ok(OK),
-        Err(error) => Err(not_ready()
-            .with_detail("the database does not answer")
-            .with_source(error)),
+    app.health.check().await?;
+    Ok(OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::DatabaseUrl;
+
+    #[tokio::test]
+    async fn a_service_that_stops_is_not_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.db");
+        let database = Database::open(&DatabaseUrl::Sqlite { path }).await.unwrap();
+        let (stop, draining) = watch::channel(false);
+        let health = Health::new(database, draining);
+        assert!(health.check().await.is_ok());
+        stop.send_replace(true);
+        let problem = health.check().await.unwrap_err();
+        assert!(std::ptr::eq(problem.problem_type(), &raw const NOT_READY));
     }
 }

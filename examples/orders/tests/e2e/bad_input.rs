@@ -25,6 +25,7 @@ on_both_databases! {
     methods_that_are_not_allowed
     customers_that_are_none
     bytes_that_are_no_http
+    a_body_that_does_not_come
 }
 
 async fn json_that_is_none(store: Store) {
@@ -257,4 +258,16 @@ async fn bytes_that_are_no_http(store: Store) {
         );
     }
     assert_works(&shop).await;
+}
+
+async fn a_body_that_does_not_come(store: Store) {
+    let shop = store.start().await;
+    let begun = std::time::Instant::now();
+    let never = stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let request = shop
+        .request(Method::POST, "/v1/products")
+        .header("content-type", "application/json")
+        .body(Body::wrap_stream(never));
+    Answer::of(request).await.problem(504, "timeout");
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
