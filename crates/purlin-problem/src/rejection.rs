@@ -195,7 +195,10 @@ pub(crate) fn is_too_deep(error: &serde_json::Error) -> bool {
 
 /// 415 with what is accepted instead (RFC 9110 §15.5.16).
 fn unsupported_media_type(accepted: HeaderValue) -> Problem {
-    Problem::new(&blank::UNSUPPORTED_MEDIA_TYPE).with_header(header::ACCEPT, accepted)
+    let name = accepted.to_str().unwrap_or_default();
+    Problem::new(&blank::UNSUPPORTED_MEDIA_TYPE)
+        .with_detail(format_args!("the content type must be {name}"))
+        .with_header(header::ACCEPT, accepted)
 }
 
 pub(crate) fn not_json() -> Problem {

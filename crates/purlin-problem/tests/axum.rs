@@ -172,7 +172,10 @@ async fn a_wrong_content_type_is_told_the_right_one() {
         let (status, headers, document) = send(app.clone(), request).await;
         assert_eq!(status, 415, "{uri} {sent}");
         assert_eq!(headers[header::ACCEPT], accepted);
-        assert_eq!(document["title"], "Unsupported Media Type");
+        assert_eq!(
+            document["detail"],
+            format!("the content type must be {accepted}")
+        );
     }
     let without = Request::post("/").body(Body::from("{}")).unwrap();
     assert_eq!(send(app, without).await.0, 415);
