@@ -20,7 +20,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
 pub(crate) use url::DatabaseUrl;
 
 /// How long to wait for a free connection, and on SQLite for another writer. Shorter than
-/// [`STATEMENT_TIMEOUT`], which begins after it.
+/// the time limit of a statement, which begins after it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long the migrations may take, and wait for those of another process.

@@ -9,6 +9,8 @@ use tracing_subscriber::{
 use crate::config::{Config, LogFormat};
 
 /// Installs the subscriber of this process. Called once.
+///
+/// With JSON, panics are logged too, since the text that Rust prints would be among the lines.
 pub(crate) fn init(config: &Config) {
     let lines = match config.log {
         LogFormat::Pretty => fmt::layer()
@@ -25,4 +27,7 @@ pub(crate) fn init(config: &Config) {
     tracing_subscriber::registry()
         .with(lines.with_filter(config.log_filter.clone()))
         .init();
+    if config.log == LogFormat::Json {
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
+    }
 }

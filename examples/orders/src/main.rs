@@ -31,6 +31,8 @@ Usage: orders [--check-config | --help | --version]
 Environment:
 ";
 
+const NO_MEANING: &str = "is set, and means nothing here";
+
 /// What the command line asks for.
 enum Command {
     Serve,
@@ -82,12 +84,10 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
                     return Ok(ExitCode::FAILURE);
                 }
             };
-            for name in &config.unknown {
-                complain(format_args!(
-                    "orders: {name} is set, and means nothing here"
-                ));
-            }
             if matches!(command, Command::CheckConfig) {
+                for name in &config.unknown {
+                    complain(format_args!("orders: {name} {NO_MEANING}"));
+                }
                 writeln!(out, "{config}")?;
             } else {
                 serve(&config)?;
@@ -99,6 +99,9 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
 
 fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     log::init(config);
+    for name in &config.unknown {
+        tracing::warn!("{name} {NO_MEANING}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -2,9 +2,10 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use purlin_store::SystemClock;
@@ -30,8 +31,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 /// How long the last connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a client may take to send the head of a request.
-const HEADER_LIMIT: Duration = Duration::from_secs(15);
+/// How long a client may take for the head of a request, and a connection may stay unused. Longer
+/// than the 60 s of common proxies: the one who sends should be the one who closes, or a request
+/// meets a connection that has just been closed.
+const HEADER_LIMIT: Duration = Duration::from_secs(75);
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the wait for requests that are under way.
 pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
@@ -64,20 +67,19 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
 
     let connections = GracefulShutdown::new();
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT);
     loop {
         tokio::select! {
             stream = accept(&listener) => {
                 let io = TokioIo::new(stream);
                 let service = TowerToHyperService::new(service.clone());
-                let connection = http.serve_connection(io, service).into_owned();
+                let connection = http.serve_connection(io, service);
                 let connection = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
-                        tracing::debug!(error, "connection ended early");
+                        tracing::debug!(%error, "connection ended early");
                     }
                 });
             }

@@ -190,7 +190,11 @@ async fn every_origin_is_allowed_when_that_is_said(store: Store) {
 
 async fn logs_are_json_when_that_is_said(store: Store) {
     let mut shop = store
-        .start_with(&[("ORDERS_LOG", "json"), ("RUST_LOG", "debug")])
+        .start_with(&[
+            ("ORDERS_LOG", "json"),
+            ("RUST_LOG", "debug"),
+            ("ORDERS_ADR", "typo"),
+        ])
         .await;
     let request = shop.request(Method::GET, "/v1/products/x?token=s3cr3t");
     Answer::of(request.header("x-request-id", "seen-in-logs"))
@@ -204,6 +208,8 @@ async fn logs_are_json_when_that_is_said(store: Store) {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let typo = lines.iter().find(|line| line["level"] == "WARN").unwrap();
+    assert_eq!(typo["message"], "ORDERS_ADR is set, and means nothing here");
     let answered: Vec<_> = lines
         .iter()
         .filter(|line| {
