@@ -380,7 +380,10 @@ async fn dropped_anywhere_all_or_nothing_happened_and_the_pool_works() {
     let Some(database) = TestDatabase::create() else {
         return;
     };
-    let config = PostgresConfig::new(&database.url())
+    // A proxy in this very runtime answers only once the future waits, so each answer of the
+    // server is a place to be dropped at, however fast it is.
+    let proxy = FaultProxy::before(&database.url()).await;
+    let config = PostgresConfig::new(&proxy.url(&database.url()))
         .unwrap()
         .with_max_connections(2);
     let pool = config.connect().await.unwrap();

@@ -220,22 +220,28 @@ async fn dropped_anywhere_all_or_nothing_happened_and_the_pool_works() {
         .await
         .unwrap();
     let migrator = notes(3);
-    let dropped = drop_at_every_await(
-        || migrator.migrate(&pool),
-        async |at| {
-            if let Err(error) = notes(3).check_schema(&pool).await {
-                assert!(
-                    matches!(reason(&error), SchemaError::Missing { .. }),
-                    "{error:?}"
-                );
-                assert_ne!(at, Dropped::Completed);
-            }
-            notes(3).migrate(&pool).await.unwrap();
-            notes(3).revert_to(&pool, 0).await.unwrap();
-        },
-    )
-    .await;
-    assert!(dropped >= 10, "only {dropped} places");
+    // A worker thread that answers at once leaves no place to be dropped at, so one run may have
+    // few of them on a busy machine.
+    let (mut dropped, mut runs) = (0, 0);
+    while dropped < 10 {
+        assert!(runs < 100, "only {dropped} places in {runs} runs");
+        runs += 1;
+        dropped += drop_at_every_await(
+            || migrator.migrate(&pool),
+            async |at| {
+                if let Err(error) = notes(3).check_schema(&pool).await {
+                    assert!(
+                        matches!(reason(&error), SchemaError::Missing { .. }),
+                        "{error:?}"
+                    );
+                    assert_ne!(at, Dropped::Completed);
+                }
+                notes(3).migrate(&pool).await.unwrap();
+                notes(3).revert_to(&pool, 0).await.unwrap();
+            },
+        )
+        .await;
+    }
 }
 
 /// Every row that the killed process said it had committed is there, and nothing half done.
