@@ -283,6 +283,9 @@ fn rfc_9110_15_5_headers_that_a_status_requires_are_there() {
         let made = std::panic::catch_unwind(|| ProblemType::new(status, "about:blank", "A"));
         assert!(made.is_err(), "{status} without its header");
     }
+    // The type by itself is for catalogues; it does not open a way around.
+    let bare = || Problem::new(blank::UNAUTHORIZED.as_type()).into_http();
+    assert!(std::panic::catch_unwind(bare).is_err());
 }
 
 #[test]
