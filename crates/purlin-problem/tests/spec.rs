@@ -82,6 +82,43 @@ fn s3_several_problems_of_one_type_are_one_problem_with_a_list() {
 }
 
 #[test]
+fn a_violation_says_where_it_is_by_one_of_three() {
+    let violation = || Violation::new("must be 1 or more");
+    let places = [
+        violation().at_pointer(JsonPointer::root().key("age")),
+        violation().at_parameter("age"),
+        violation().at_header(header::AGE),
+        violation(),
+    ]
+    .map(|violation| {
+        (
+            violation
+                .pointer()
+                .map(|pointer| pointer.as_fragment().to_owned()),
+            violation.parameter().map(str::to_owned),
+            violation.header().cloned(),
+        )
+    });
+    assert_eq!(
+        places,
+        [
+            (Some("#/age".to_owned()), None, None),
+            (None, Some("age".to_owned()), None),
+            (None, None, Some(header::AGE)),
+            (None, None, None),
+        ],
+    );
+}
+
+#[test]
+fn problems_go_where_errors_go() {
+    fn sent<T: Send + Sync + 'static>() {}
+    sent::<Problem>();
+    sent::<ProblemDetails>();
+    sent::<purlin_problem::ProblemReport>();
+}
+
+#[test]
 fn s3_1_a_value_of_the_wrong_type_is_ignored() {
     let good = json!({
         "type": "https://example.com/a", "title": "A", "status": 403, "detail": "d",
@@ -146,6 +183,7 @@ fn s3_1_1_types_are_uri_references_of_every_kind() {
         "mailto:a@b.example",
     ] {
         assert!(UriRef::parse(good).is_ok(), "{good}");
+        assert_eq!(good.parse(), UriRef::parse(good));
     }
     for bad in [
         "", " ", "a b", "1a:b", ":a", "a%2", "a%zz", "a\"b", "a\\b", "ü", "a<b", "##", "a\n",
