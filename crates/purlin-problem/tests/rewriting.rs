@@ -13,8 +13,10 @@ use bytes::Bytes;
 use common::{Logs, json, unique_object};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use purlin_problem::{ExtName, GrpcCode, Problem, ProblemLayer, ProblemType, UriRef, blank};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use purlin_problem::{
+    CatchErrorLayer, ExtName, GrpcCode, Problem, ProblemLayer, ProblemType, UriRef, blank,
+};
 use serde_json::json;
 use tower::{Layer, Service, service_fn};
 
@@ -416,4 +418,80 @@ async fn control_characters_are_escaped_wherever_they_come_from() {
     assert_eq!(json(document)["detail"], "a\u{0}\u{7}\r\nb");
     let response = rewritten(ProblemLayer::new(), problem(Problem::new(&blank::GONE))).await;
     assert_eq!(json(response.body())["title"], "Gone");
+}
+
+#[tokio::test]
+async fn what_the_response_says_of_caching_stays() {
+    for headers in [
+        &[("cache-control", "max-age=60")][..],
+        &[("cache-control", "max-age=60"), ("content-type", PROBLEM)],
+    ] {
+        let response = rewritten(ProblemLayer::new(), answer(404, headers, "{}")).await;
+        assert_eq!(response.headers()["cache-control"], "max-age=60");
+        assert_eq!(response.headers()["content-type"], PROBLEM);
+    }
+}
+
+#[tokio::test]
+async fn the_request_id_may_stand_in_another_field() {
+    let name = http::HeaderName::from_static("x-correlation-id");
+    let request = Request::get("/")
+        .header("x-request-id", "no")
+        .header(&name, "yes");
+    let layer = ProblemLayer::new().with_request_id_header(name);
+    let response = through(layer, request, answer(404, &[], "")).await;
+    assert_eq!(json(response.body())["request_id"], "yes");
+}
+
+#[tokio::test]
+async fn what_is_of_unknown_length_is_not_read() {
+    for content_type in [PROBLEM, "text/plain"] {
+        let frames = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"{}")))]);
+        let old = Response::builder()
+            .status(404)
+            .header("content-type", content_type)
+            .body(StreamBody::new(frames))
+            .expect("a response");
+        let response = through(ProblemLayer::new(), Request::get("/"), old).await;
+        assert_eq!(response.headers()["content-type"], content_type);
+        assert_eq!(response.body(), "{}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_the_whole_chain_of_causes() {
+    #[derive(Debug)]
+    struct QueryFailed(std::io::Error);
+    impl std::fmt::Display for QueryFailed {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the query failed")
+        }
+    }
+    impl std::error::Error for QueryFailed {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    let (logs, _guard) = Logs::start();
+    let error = || Problem::internal(QueryFailed(std::io::Error::other("cut")));
+    assert!(format!("{:?}", error()).contains("the query failed: cut"));
+    rewritten(ProblemLayer::new(), problem(error())).await;
+    assert!(
+        logs.lines()[0].contains("the query failed: cut"),
+        "{:?}",
+        logs.lines()
+    );
+}
+
+#[tokio::test]
+async fn the_last_mapping_of_an_error_counts() {
+    let mut service = CatchErrorLayer::new()
+        .with_mapping(|_: &std::io::Error| Problem::new(&blank::CONFLICT))
+        .with_mapping(|_: &std::io::Error| Problem::new(&blank::BAD_GATEWAY))
+        .layer(service_fn(async |_: Request<()>| {
+            Err::<Answer, _>(std::io::Error::other("cut"))
+        }));
+    let response = service.call(Request::new(())).await.expect("infallible");
+    assert_eq!(response.status(), 502);
 }

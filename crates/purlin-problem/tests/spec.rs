@@ -111,6 +111,37 @@ fn a_violation_says_where_it_is_by_one_of_three() {
 }
 
 #[test]
+fn what_is_beyond_the_cap_is_counted() {
+    let all = || (0..5).map(|_| Violation::new("is required"));
+    let capped = all().collect::<Violations>().with_max(2);
+    assert_eq!((capped.len(), capped.omitted()), (2, 3));
+    let mut none = Violations::new().with_max(0);
+    none.extend(all());
+    assert!(!none.is_empty());
+    let body = unique_object(&Problem::invalid(none).to_json());
+    assert_eq!(
+        (&body["errors"], &body["errors_omitted"]),
+        (&json!([]), &json!(5))
+    );
+}
+
+#[test]
+fn a_problem_is_not_stored_unless_it_says_so_and_is_always_a_problem() {
+    let response = Problem::new(&blank::GONE).into_http();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let response = Problem::new(&blank::GONE)
+        .with_header(
+            header::CACHE_CONTROL,
+            "max-age=60".parse().expect("a value"),
+        )
+        .with_header(header::CONTENT_TYPE, "text/html".parse().expect("a value"))
+        .into_http();
+    assert_eq!(response.headers()["cache-control"], "max-age=60");
+    let types: Vec<_> = response.headers().get_all("content-type").iter().collect();
+    assert_eq!(types, ["application/problem+json"]);
+}
+
+#[test]
 fn problems_go_where_errors_go() {
     fn sent<T: Send + Sync + 'static>() {}
     sent::<Problem>();
