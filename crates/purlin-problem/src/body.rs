@@ -24,6 +24,7 @@ pin_project! {
     enum Kind<B> {
         Inner { #[pin] body: B },
         Document { bytes: Bytes },
+        Untold,
     }
 }
 
@@ -41,6 +42,19 @@ impl<B> ProblemBody<B> {
         Self {
             kind: Kind::Document { bytes },
         }
+    }
+
+    /// Nothing, in answer to `HEAD`, and not known how much `GET` would give: a server must not
+    /// take it for a document of length 0.
+    pub(crate) const fn untold() -> Self {
+        Self { kind: Kind::Untold }
+    }
+}
+
+impl<B> Default for ProblemBody<B> {
+    /// An empty one, which layers such as tower-http's CORS and timeout answer with themselves.
+    fn default() -> Self {
+        Self::document(Bytes::new())
     }
 }
 
@@ -60,10 +74,10 @@ impl<B: Body<Data = Bytes>> Body for ProblemBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Document { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProj::Document { bytes } => {
+            KindProj::Document { bytes } if !bytes.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
+            KindProj::Document { .. } | KindProj::Untold => Poll::Ready(None),
         }
     }
 
@@ -71,6 +85,7 @@ impl<B: Body<Data = Bytes>> Body for ProblemBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Document { bytes } => bytes.is_empty(),
+            Kind::Untold => true,
         }
     }
 
@@ -78,6 +93,7 @@ impl<B: Body<Data = Bytes>> Body for ProblemBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Document { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Untold => SizeHint::default(),
         }
     }
 }

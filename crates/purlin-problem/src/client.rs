@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Response, Url};
 
 use crate::{
     BoxError, MAX_DOCUMENT_BYTES, PROBLEM_JSON, ParseProblemError, ProblemDetails, ProblemType,
-    details::is_media_type, render::PROBLEM_JSON_VALUE,
+    details::is_media_type, render::PROBLEM_JSON_VALUE, report::Chain,
 };
 
 /// Beside a problem anything will do, but a problem is better than another answer.
@@ -127,7 +127,6 @@ impl Error for ResponseError {
 }
 
 /// An error response: its head, and the problem in it.
-#[derive(Debug)]
 pub struct ResponseProblem {
     status: StatusCode,
     headers: HeaderMap,
@@ -207,13 +206,37 @@ impl ResponseProblem {
 /// The document, chunk by chunk, since its length may be announced wrongly or not at all.
 async fn read_document(mut response: Response) -> Result<ProblemDetails, BoxError> {
     let mut document = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    // The URL is in the response already, and its query may hold a credential.
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(reqwest::Error::without_url)?
+    {
         if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
             return Err(ParseProblemError::too_large().into());
         }
         document.extend_from_slice(&chunk);
     }
     Ok(ProblemDetails::from_json(&document)?)
+}
+
+impl fmt::Debug for ResponseProblem {
+    /// Header fields by their names only, and the URL without user, password, query and fragment:
+    /// they may be credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.host_str().unwrap_or_default();
+        f.debug_struct("ResponseProblem")
+            .field("status", &self.status)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("host", &host)
+            .field("path", &self.url.path())
+            .field("details", &self.details)
+            .field(
+                "unread",
+                &self.unread.as_deref().map(|error| Chain(error).to_string()),
+            )
+            .finish()
+    }
 }
 
 impl fmt::Display for ResponseProblem {

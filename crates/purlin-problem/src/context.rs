@@ -1,5 +1,7 @@
 //! What a problem response needs to know of its request.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
@@ -23,7 +25,6 @@ pub struct ProblemContext<'a> {
 
 /// Kept from the request until the response is there. Header values are reference counted, so
 /// keeping them costs no allocation.
-#[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) protocol: Protocol,
     pub(crate) is_head: bool,
@@ -60,6 +61,7 @@ impl Seen {
                 .request_id
                 .as_ref()
                 .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()))
+                .filter(|id| id.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')))
                 .and_then(|id| id.to_str().ok()),
             trace_id: self.traceparent.as_ref().and_then(trace_id),
             accept_language: self
@@ -71,27 +73,37 @@ impl Seen {
     }
 }
 
+impl fmt::Debug for Seen {
+    /// Without the target and the header values, where credentials may stand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen")
+            .field("is_head", &self.is_head)
+            .finish_non_exhaustive()
+    }
+}
+
 const TRACEPARENT: &str = "traceparent";
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2.2): `00-<32 hex>-<16 hex>-<2 hex>`,
 /// where later versions may add fields and all zeros is no id.
 fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
     let mut fields = traceparent.to_str().ok()?.split('-');
-    let (version, id) = (fields.next()?, fields.next()?);
-    let hex = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    let hex = |text: &str, digits| {
+        text.len() == digits
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
-    (version.len() == 2
-        && hex(version)
+    let id = |text: &str, digits| hex(text, digits) && text.bytes().any(|byte| byte != b'0');
+    let (version, trace) = (fields.next()?, fields.next()?);
+    let (parent, flags) = (fields.next()?, fields.next()?);
+    (hex(version, 2)
         && version != "ff"
-        && id.len() == 32
-        && hex(id)
-        && id.bytes().any(|byte| byte != b'0')
-        && fields
-            .next()
-            .is_some_and(|parent| parent.len() == 16 && hex(parent)))
-    .then_some(id)
+        && id(trace, 32)
+        && id(parent, 16)
+        && hex(flags, 2)
+        && (version != "00" || fields.next().is_none()))
+    .then_some(trace)
 }
 
 /// Whether the body has a content coding, and so is no text as it stands.

@@ -100,6 +100,11 @@ impl<T: AllowField + ?Sized> AllowField for &T {
     }
 }
 
+/// A problem of the type. The derive has checked that the header that the status needs is added.
+pub const fn of_type(ty: &'static ProblemType) -> Problem {
+    Problem::with_header_to_come(ty)
+}
+
 /// Adds the detail. The derive gives at most one, so nothing is looked up.
 pub fn with_detail(problem: Problem, detail: fmt::Arguments<'_>) -> Problem {
     match detail.as_str() {

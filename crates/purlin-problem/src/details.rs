@@ -80,18 +80,27 @@ impl ProblemDetails {
     ///
     /// [`ParseProblemError`]: over [`MAX_DOCUMENT_BYTES`], or no JSON object.
     pub fn from_json(document: &[u8]) -> Result<Self, ParseProblemError> {
+        Self::read(document).map(|(details, _)| details)
+    }
+
+    /// The same, and whether the document is tidy: without a byte order mark, with every name once
+    /// and with values that all could be read.
+    pub(crate) fn read(document: &[u8]) -> Result<(Self, bool), ParseProblemError> {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(ParseProblemError(Kind::TooLarge));
         }
-        let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
-        let read: Members<'_> = serde_json::from_slice(document)
-            .map_err(|error| ParseProblemError(Kind::Json(error)))?;
+        let text = without_mark(document);
+        let read: Members<'_> =
+            serde_json::from_slice(text).map_err(|error| ParseProblemError(Kind::Json(error)))?;
+        let mut tidy = text.len() == document.len();
         let mut members = Map::new();
         for (name, value) in read.0 {
-            match serde_json::from_str::<Value>(value.get()) {
-                Ok(value) => members.insert(name, value),
-                Err(_) => members.remove(&name),
-            };
+            if let Ok(value) = serde_json::from_str::<Value>(value.get()) {
+                tidy &= members.insert(name, value).is_none();
+            } else {
+                members.remove(&name);
+                tidy = false;
+            }
         }
         // RFC 9457 §3.1: a value of the wrong type is as good as none.
         let mut text = |name| match members.remove(name) {
@@ -101,14 +110,15 @@ impl ProblemDetails {
         let (type_uri, title) = (text("type"), text("title"));
         let (detail, instance) = (text("detail"), text("instance"));
         let status = members.remove("status").as_ref().and_then(status_number);
-        Ok(Self {
+        let details = Self {
             type_uri,
             title,
             status,
             detail,
             instance,
             extensions: members,
-        })
+        };
+        Ok((details, tidy))
     }
 
     /// The type, `about:blank` when there is none (RFC 9457 §4.2.1). It may be relative to the
@@ -149,6 +159,11 @@ impl ProblemDetails {
     pub fn extensions<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         T::deserialize(&self.extensions)
     }
+}
+
+/// The document without the byte order mark that it may begin with.
+pub(crate) fn without_mark(document: &[u8]) -> &[u8] {
+    document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document)
 }
 
 /// Numbers such as `403.0` are numbers too; what is no status code is ignored.

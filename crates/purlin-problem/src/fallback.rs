@@ -26,5 +26,5 @@ pub async fn not_found() -> Problem {
 /// nothing else: axum adds the `Allow` field that RFC 9110 §15.5.6 demands, and only there.
 /// Elsewhere use [`Problem::method_not_allowed`].
 pub async fn method_not_allowed() -> Response {
-    Problem::new(&blank::METHOD_NOT_ALLOWED).into_response()
+    Problem::with_header_to_come(&blank::METHOD_NOT_ALLOWED).into_response()
 }

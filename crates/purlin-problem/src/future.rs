@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -14,7 +15,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::{
-    ProblemBody,
+    MAX_DOCUMENT_BYTES, ProblemBody,
     config::Config,
     context::Seen,
     finish::{Finish, Plan},
@@ -22,7 +23,6 @@ use crate::{
 
 pin_project! {
     /// The future of [`Problems`](crate::Problems).
-    #[derive(Debug)]
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,
@@ -33,7 +33,6 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    #[derive(Debug)]
     enum State<F, B> {
         Calling { #[pin] future: F },
         Panicked { payload: Option<Box<dyn Any + Send>> },
@@ -41,11 +40,19 @@ pin_project! {
     }
 }
 
-#[derive(Debug)]
 struct Reading {
     head: Parts,
     plan: Plan,
     read: Vec<u8>,
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    /// Without the response that it may hold: its header and body are for the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F, B> ResponseFuture<F, B> {
@@ -100,6 +107,7 @@ where
                             return Poll::Ready(Ok(finish.keep(response)));
                         }
                         Plan::Fill => return Poll::Ready(Ok(finish.fill(head, None))),
+                        Plan::Head => return Poll::Ready(Ok(finish.head(head))),
                         plan => this.state.set(State::Reading {
                             body,
                             reading: Some(Box::new(Reading {
@@ -118,7 +126,15 @@ where
                 }
                 StateProj::Reading { mut body, reading } => {
                     let whole = loop {
-                        let frame = ready!(body.as_mut().poll_frame(cx));
+                        let polled =
+                            catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(cx)));
+                        let frame = match polled {
+                            Ok(polled) => ready!(polled),
+                            Err(payload) => {
+                                finish.log_panic(&*payload);
+                                break false;
+                            }
+                        };
                         let Some(Ok(frame)) = frame else {
                             break frame.is_none();
                         };
@@ -126,6 +142,10 @@ where
                             .as_mut()
                             .expect("a future is not polled after it is ready");
                         if let Ok(data) = frame.into_data() {
+                            // Only a body that promised less than this is read.
+                            if state.read.len() + data.len() > MAX_DOCUMENT_BYTES {
+                                break false;
+                            }
                             state.read.extend_from_slice(&data);
                         }
                     };

@@ -133,6 +133,10 @@ const GRPC_MESSAGE: &str = "grpc-message";
 /// Outside of these, `grpc-message` is percent-encoded (gRPC over HTTP/2, "Responses").
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
+/// The longest `grpc-message`, in bytes as it is sent: a client refuses a head of some 8 KiB, and
+/// would see its connection fail instead of the refusal.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
 /// Turns the head of a response into that of a trailers-only one. Other headers stay and
 /// arrive as metadata; those that describe the body that is dropped go.
 pub(crate) fn trailers_only(
@@ -143,11 +147,27 @@ pub(crate) fn trailers_only(
 ) {
     head.status = StatusCode::OK;
     crate::render::remove_representation_headers(&mut head.headers);
+    head.headers.remove(header::CONTENT_LANGUAGE);
     head.headers.insert(header::CONTENT_TYPE, content_type);
     head.headers
         .insert(GRPC_STATUS, HeaderValue::from(code as u16));
-    let message = utf8_percent_encode(message, MESSAGE).to_string();
+    let message = encoded(message);
     if let Ok(message) = HeaderValue::from_maybe_shared(Bytes::from(message)) {
         head.headers.insert(GRPC_MESSAGE, message);
     }
+}
+
+/// The message with its escapes, cut between two characters if it is too long.
+fn encoded(message: &str) -> String {
+    let mut encoded = String::new();
+    let mut utf8 = [0; 4];
+    for char in message.chars() {
+        let before = encoded.len();
+        encoded.extend(utf8_percent_encode(char.encode_utf8(&mut utf8), MESSAGE));
+        if encoded.len() > MAX_MESSAGE_BYTES {
+            encoded.truncate(before);
+            break;
+        }
+    }
+    encoded
 }

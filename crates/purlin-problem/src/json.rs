@@ -30,13 +30,6 @@ impl OpenObject {
         Self::open(&document[..document.len() - 1])
     }
 
-    /// Opens a finished document again, to [`push`](Self::push) only. The caller knows that it is
-    /// one JSON object.
-    pub(crate) fn reopen(document: &[u8]) -> Self {
-        let open = document.trim_ascii_end();
-        Self::open(open.strip_suffix(b"}").unwrap_or(open).trim_ascii_end())
-    }
-
     fn open(head: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(head.len() + EXTRA_BYTES);
         bytes.extend_from_slice(head);

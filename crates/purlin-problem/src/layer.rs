@@ -11,16 +11,24 @@ use crate::{ProblemContext, ProblemDetails, Problems, UriRef, config::Config};
 ///
 /// A response below 400 passes untouched, without an allocation. An error response
 ///
-/// 1. that is a problem already gets `request_id`, `trace_id` and, if asked for, `instance`;
+/// 1. that is a problem already gets `request_id`, `trace_id` and, if asked for, `instance`. Its
+///    other members stay as they are to the byte, but for a `status` that is not that of the line
+///    and a name that stands there twice, of which the last counts;
 /// 2. that has no body, or plain text, becomes a problem of its status. All its header fields
 ///    stay but those that describe the old body. The text of a 4xx becomes `detail`; that of a
-///    5xx is dropped;
+///    5xx is dropped, and so is text in another charset than UTF-8;
 /// 3. that has another content type, a content coding, or a body too large to be a message is
 ///    left alone;
 ///
 /// and its report is logged: 5xx as errors, 4xx at debug level, each once however many layers
-/// are stacked. A panic becomes a 500 whose text is in the log only. A gRPC request is answered
-/// with a trailers-only response instead.
+/// are stacked. A gRPC request is answered with a trailers-only response instead. The answer to
+/// `HEAD` has the header of the answer to `GET`, but for `Content-Length` where the inner service
+/// has dropped the body.
+///
+/// A panic of the service, of its future, or of a body that the layer reads becomes a 500, or the
+/// status that the response has already; its text is in the log only. Not caught are panics of
+/// `poll_ready`, where there is no request to answer, and of a body that is passed on, whose head
+/// has been sent by then.
 ///
 /// The request id is read from the request, so tower-http's `SetRequestIdLayer` stands outside.
 ///
@@ -98,7 +106,12 @@ impl ProblemLayer {
     /// Changes every problem before it is written: translations by
     /// [`accept_language`](ProblemContext::accept_language), further members, other texts.
     ///
-    /// The status stays that of the status line, whatever the function does to it.
+    /// The status stays that of the status line, whatever the function does to it. A changed `title`
+    /// or `detail` takes the `Content-Language` of the response with it. Of a gRPC refusal, the
+    /// message is what this leaves as `detail`, or else as `title`.
+    ///
+    /// If the function panics, the problem is sent as it was before, and the text of the panic is
+    /// logged.
     #[must_use]
     pub fn with_edit(
         self,

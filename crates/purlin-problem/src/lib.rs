@@ -38,6 +38,7 @@ mod problem_type;
 mod rejection;
 mod render;
 mod report;
+mod rewrite;
 mod service;
 mod status;
 mod to_problem;

@@ -16,6 +16,7 @@ use crate::{
     json::{OpenObject, Text},
     render::json_response,
     report::Chain,
+    status::required_header,
     violation,
 };
 
@@ -60,13 +61,30 @@ struct Inner {
 
 impl Problem {
     /// A problem that says what its type says. Allocates nothing.
+    ///
+    /// # Panics
+    ///
+    /// When the type is of status 401 or 405, whose header it could not have. Such types are to be
+    /// had from [`UnauthorizedType::as_type`] and from lists of types only; a problem of them is
+    /// made by [`unauthorized`](Self::unauthorized) and
+    /// [`method_not_allowed`](Self::method_not_allowed).
+    #[track_caller]
     pub const fn new(ty: &'static ProblemType) -> Self {
+        assert!(
+            required_header(ty.status()).is_none(),
+            "this status needs a header of its own"
+        );
+        Self::with_header_to_come(ty)
+    }
+
+    /// Without the check for statuses that need a header: the caller adds it.
+    pub(crate) const fn with_header_to_come(ty: &'static ProblemType) -> Self {
         Self(Repr::Static(ty))
     }
 
     /// 401 with the challenge that it must carry (RFC 9110 §15.5.2).
     pub fn unauthorized(ty: &'static UnauthorizedType, challenge: Challenge) -> Self {
-        Self::new(ty.as_type()).with_challenge(challenge)
+        Self::with_header_to_come(ty.as_type()).with_challenge(challenge)
     }
 
     /// 405 with the methods that the resource does allow (RFC 9110 §15.5.6); none is an empty
@@ -75,7 +93,7 @@ impl Problem {
         let methods: Vec<&str> = allow.into_iter().map(Method::as_str).collect();
         let allow = HeaderValue::from_str(&methods.join(", "))
             .expect("a method is a token, and so fit for a header");
-        Self::new(&blank::METHOD_NOT_ALLOWED).with_header(ALLOW, allow)
+        Self::with_header_to_come(&blank::METHOD_NOT_ALLOWED).with_header(ALLOW, allow)
     }
 
     /// 500 that tells the client nothing; the error is for the log.

@@ -62,6 +62,10 @@ pub trait ResultExt<T> {
     /// # Errors
     ///
     /// The problem, when `self` is an error.
+    ///
+    /// # Panics
+    ///
+    /// As [`Problem::new`], when `self` is an error.
     fn problem(self, ty: &'static ProblemType) -> Result<T, Problem>;
 }
 

@@ -1,6 +1,6 @@
 //! URI references (RFC 3986 §4.1), checked at compile time where the text is a literal.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// A checked URI reference (RFC 3986 §4.1): an absolute URI, a URN, or a relative reference.
 ///
@@ -57,6 +57,15 @@ impl UriRef {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for UriRef {
+    type Err = InvalidUriRef;
+
+    /// As [`parse`](Self::parse), for text that is borrowed, such as a setting.
+    fn from_str(text: &str) -> Result<Self, InvalidUriRef> {
+        Self::parse(text.to_owned())
     }
 }
 

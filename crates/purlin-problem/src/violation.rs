@@ -260,6 +260,24 @@ impl Violation {
             _ => None,
         }
     }
+
+    /// The name of the parameter of the query, path or form.
+    #[must_use]
+    pub fn parameter(&self) -> Option<&str> {
+        match &self.at {
+            At::Parameter(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The header field.
+    #[must_use]
+    pub const fn header(&self) -> Option<&HeaderName> {
+        match &self.at {
+            At::Header(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 impl Serialize for Violation {

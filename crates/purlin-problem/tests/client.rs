@@ -420,6 +420,23 @@ mod over_http {
     }
 
     #[tokio::test]
+    async fn debug_output_has_no_credentials() {
+        let url = serve("/typed?token=hunter2").await;
+        let url = url.replace("http://", "http://hunter2:hunter2@");
+        let response = reqwest::get(url).await.unwrap();
+        let error = response.error_for_problem().await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(
+            text.contains("retry-after") && text.contains("/typed"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("hunter2") && !text.contains("\"30\""),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
     async fn rfc9457_3_1_1_a_relative_type_is_resolved_against_the_last_url() {
         for path in ["/a/relative", "/redirect"] {
             let problem = refused(path).await;

@@ -82,6 +82,74 @@ fn s3_several_problems_of_one_type_are_one_problem_with_a_list() {
 }
 
 #[test]
+fn a_violation_says_where_it_is_by_one_of_three() {
+    let violation = || Violation::new("must be 1 or more");
+    let places = [
+        violation().at_pointer(JsonPointer::root().key("age")),
+        violation().at_parameter("age"),
+        violation().at_header(header::AGE),
+        violation(),
+    ]
+    .map(|violation| {
+        (
+            violation
+                .pointer()
+                .map(|pointer| pointer.as_fragment().to_owned()),
+            violation.parameter().map(str::to_owned),
+            violation.header().cloned(),
+        )
+    });
+    assert_eq!(
+        places,
+        [
+            (Some("#/age".to_owned()), None, None),
+            (None, Some("age".to_owned()), None),
+            (None, None, Some(header::AGE)),
+            (None, None, None),
+        ],
+    );
+}
+
+#[test]
+fn what_is_beyond_the_cap_is_counted() {
+    let all = || (0..5).map(|_| Violation::new("is required"));
+    let capped = all().collect::<Violations>().with_max(2);
+    assert_eq!((capped.len(), capped.omitted()), (2, 3));
+    let mut none = Violations::new().with_max(0);
+    none.extend(all());
+    assert!(!none.is_empty());
+    let body = unique_object(&Problem::invalid(none).to_json());
+    assert_eq!(
+        (&body["errors"], &body["errors_omitted"]),
+        (&json!([]), &json!(5))
+    );
+}
+
+#[test]
+fn a_problem_is_not_stored_unless_it_says_so_and_is_always_a_problem() {
+    let response = Problem::new(&blank::GONE).into_http();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let response = Problem::new(&blank::GONE)
+        .with_header(
+            header::CACHE_CONTROL,
+            "max-age=60".parse().expect("a value"),
+        )
+        .with_header(header::CONTENT_TYPE, "text/html".parse().expect("a value"))
+        .into_http();
+    assert_eq!(response.headers()["cache-control"], "max-age=60");
+    let types: Vec<_> = response.headers().get_all("content-type").iter().collect();
+    assert_eq!(types, ["application/problem+json"]);
+}
+
+#[test]
+fn problems_go_where_errors_go() {
+    fn sent<T: Send + Sync + 'static>() {}
+    sent::<Problem>();
+    sent::<ProblemDetails>();
+    sent::<purlin_problem::ProblemReport>();
+}
+
+#[test]
 fn s3_1_a_value_of_the_wrong_type_is_ignored() {
     let good = json!({
         "type": "https://example.com/a", "title": "A", "status": 403, "detail": "d",
@@ -146,6 +214,7 @@ fn s3_1_1_types_are_uri_references_of_every_kind() {
         "mailto:a@b.example",
     ] {
         assert!(UriRef::parse(good).is_ok(), "{good}");
+        assert_eq!(good.parse(), UriRef::parse(good));
     }
     for bad in [
         "", " ", "a b", "1a:b", ":a", "a%2", "a%zz", "a\"b", "a\\b", "ü", "a<b", "##", "a\n",
@@ -283,6 +352,9 @@ fn rfc_9110_15_5_headers_that_a_status_requires_are_there() {
         let made = std::panic::catch_unwind(|| ProblemType::new(status, "about:blank", "A"));
         assert!(made.is_err(), "{status} without its header");
     }
+    // The type by itself is for catalogues; it does not open a way around.
+    let bare = || Problem::new(blank::UNAUTHORIZED.as_type()).into_http();
+    assert!(std::panic::catch_unwind(bare).is_err());
 }
 
 #[test]

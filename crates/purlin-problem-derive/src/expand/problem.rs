@@ -124,7 +124,8 @@ fn first<'a>(
         }
         base => {
             let ty = types::of_base(model, base);
-            quote!(#krate::Problem::new(#ty))
+            // Of a 401 too, whose challenge is added at once.
+            quote!(#krate::derive_support::of_type(#ty))
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::Problem;
 
 /// A URL-encoded form, from the body or, for GET and HEAD, from the query: [`axum::Form`] whose
-/// rejection is a [`Problem`](struct@Problem)(struct@Problem).
+/// rejection is a [`Problem`](struct@Problem).
 ///
 /// As a response, a value that cannot be serialised is a 500 problem.
 #[derive(Debug, Clone, Copy, Default)]
