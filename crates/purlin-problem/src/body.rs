@@ -44,6 +44,13 @@ impl<B> ProblemBody<B> {
     }
 }
 
+/// Without content, as tower-http's CORS layer answers a preflight request.
+impl<B> Default for ProblemBody<B> {
+    fn default() -> Self {
+        Self::document(Bytes::new())
+    }
+}
+
 impl<B> From<Bytes> for ProblemBody<B> {
     fn from(bytes: Bytes) -> Self {
         Self::document(bytes)
