@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 
+use crate::deadline::LONGEST_WAIT;
 use crate::{StoreError, deadline};
 
 /// What a committed transaction survives.
@@ -54,17 +55,18 @@ impl SqliteConfig {
     }
 
     /// The most connections this process holds. Default 4: readers run beside each other and
-    /// beside the one writer; more writers would only wait.
+    /// beside the one writer; more writers would only wait. 0 is taken as 1.
     #[must_use]
     pub fn with_max_connections(mut self, max_connections: u32) -> Self {
-        self.max_connections = max_connections;
+        self.max_connections = max_connections.max(1);
         self
     }
 
-    /// How long a writer waits for another one, and for a free connection. Default 5 s.
+    /// How long a writer waits for another one, and for a free connection. Default 5 s, at most
+    /// 24 days.
     #[must_use]
     pub fn with_busy_timeout(mut self, busy_timeout: Duration) -> Self {
-        self.busy_timeout = busy_timeout;
+        self.busy_timeout = busy_timeout.min(LONGEST_WAIT);
         self
     }
 
@@ -96,7 +98,17 @@ impl SqliteConfig {
             // A connection to a file does not go stale, and a new one has to warm its cache.
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false);
+            .test_before_acquire(false)
+            // SQLite itself rolls a transaction back when the disk is full or does not answer
+            // (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"). sqlx
+            // does not notice, and no transaction could begin on that connection any more.
+            .after_release(|connection, _| {
+                Box::pin(async {
+                    // Comes back when the roll-back that a dropped transaction has queued is done.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            });
         let patience = self.busy_timeout.saturating_mul(2);
         deadline("sqlite", "connect", patience, pool.connect_with(options)).await
     }

@@ -266,7 +266,7 @@ async fn processes_that_start_at_once_migrate_once() {
     let Some(database) = TestDatabase::create() else {
         return;
     };
-    let children: Vec<_> = (0..4)
+    let children: Vec<_> = (0..8)
         .map(|_| {
             Command::new(std::env::current_exe().unwrap())
                 .args(["migrating_child", "--exact", "--ignored"])
@@ -585,4 +585,24 @@ async fn migrations_work_through_pgbouncer_in_transaction_mode() {
     }
     let pool = config.connect().await.unwrap();
     assert_eq!(notes(3).revert_to(&pool, 0).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn extreme_settings_do_not_panic() {
+    let Some(database) = TestDatabase::create() else {
+        return;
+    };
+    let pool = PostgresConfig::new(&database.url())
+        .unwrap()
+        .with_acquire_timeout(Duration::MAX)
+        .with_max_connections(0)
+        .connect()
+        .await
+        .unwrap();
+    let migrator = notes(3).with_timeout(Duration::MAX);
+    assert_eq!(migrator.migrate(&pool).await.unwrap(), 3);
+    let error = notes(3).with_timeout(Duration::ZERO);
+    let error = error.revert_to(&pool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
+    migrator.check_schema(&pool).await.unwrap();
 }

@@ -370,3 +370,49 @@ async fn writers_wait_for_each_other() {
         .unwrap();
     assert_eq!(n, 100);
 }
+
+/// SQLite has rolled back by itself by then, which the driver does not know.
+#[tokio::test]
+async fn a_full_disk_leaves_the_pool_usable() {
+    const LARGE: &[Migration] = &[Migration::new(
+        1,
+        "create",
+        1,
+        "create table purlin_large (body blob);
+         insert into purlin_large values (randomblob(1000000))",
+        "drop table purlin_large",
+    )];
+    let file = TestFile::new();
+    let pool = SqliteConfig::new(file.path())
+        .with_max_connections(1)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("pragma max_page_count = 20")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let large = SqliteMigrator::new(Migrations::new("large", LARGE));
+    let error = large.migrate(&pool).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    assert_eq!(shape(&pool).await, Vec::<String>::new());
+    notes(3).migrate(&pool).await.unwrap();
+    notes(3).check_schema(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn extreme_settings_do_not_panic() {
+    let file = TestFile::new();
+    let pool = SqliteConfig::new(file.path())
+        .with_busy_timeout(Duration::MAX)
+        .with_max_connections(0)
+        .connect()
+        .await
+        .unwrap();
+    let migrator = notes(3).with_timeout(Duration::MAX);
+    assert_eq!(migrator.migrate(&pool).await.unwrap(), 3);
+    let error = notes(3).with_timeout(Duration::ZERO);
+    let error = error.revert_to(&pool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
+    migrator.check_schema(&pool).await.unwrap();
+}
