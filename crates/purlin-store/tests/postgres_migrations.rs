@@ -419,10 +419,12 @@ async fn a_lost_answer_to_the_commit_is_found_done_the_next_time() {
     let direct = pool(&database.url()).await;
     notes(3).migrate(&direct).await.unwrap();
     let proxy = FaultProxy::before(&database.url()).await;
-    let through = pool(&proxy.url(&database.url())).await;
+    let proxied = PostgresConfig::new(&proxy.url(&database.url())).unwrap();
     let (mut not_done, mut done_unheard) = (0, 0);
-    // A call on a fresh connection has about ten replies.
+    // A call on a fresh connection has about ten replies. A pool that is in use already has others:
+    // it asks after a connection that comes back, in a task of its own.
     for reply in 1..=20 {
+        let through = proxied.connect_lazy();
         notes(3).revert_to(&direct, 0).await.unwrap();
         proxy.cut_in_reply(reply);
         let result = notes(3).migrate(&through).await;
@@ -445,6 +447,7 @@ async fn a_lost_answer_to_the_commit_is_found_done_the_next_time() {
             3,
             "after a cut in reply {reply}"
         );
+        through.close().await;
     }
     assert!(
         not_done >= 5,
