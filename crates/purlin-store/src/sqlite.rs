@@ -6,10 +6,14 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
+use tokio::time::{Instant, sleep};
 
 use crate::deadline::LONGEST_WAIT;
-use crate::{StoreError, deadline};
+use crate::{StoreError, StoreErrorKind, deadline};
+
+/// A process that turns WAL on needs a few milliseconds.
+const WAL_RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// What a committed transaction survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +95,9 @@ impl SqliteConfig {
                 Durability::ProcessCrash => SqliteSynchronous::Normal,
             })
             .busy_timeout(self.busy_timeout)
-            .foreign_keys(true);
+            .foreign_keys(true)
+            // As for Postgres: a statement in a log may hold what a user typed.
+            .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.busy_timeout)
@@ -110,7 +116,24 @@ impl SqliteConfig {
                 })
             });
         let patience = self.busy_timeout.saturating_mul(2);
-        deadline("sqlite", "connect", patience, pool.connect_with(options)).await
+        let begun = Instant::now();
+        deadline("sqlite", "connect", patience, async {
+            loop {
+                let connected = pool.clone().connect_with(options.clone()).await;
+                let error = match connected {
+                    Ok(pool) => return Ok(pool),
+                    Err(error) => StoreError::from(error),
+                };
+                // Turning WAL on takes a lock for which SQLite does not wait, whatever the busy
+                // timeout. Processes that meet on a new file all want it.
+                if error.kind() != StoreErrorKind::Conflict || begun.elapsed() >= self.busy_timeout
+                {
+                    return Err(error);
+                }
+                sleep(WAL_RETRY_DELAY).await;
+            }
+        })
+        .await
     }
 }
 
@@ -131,7 +154,7 @@ impl SqliteConfig {
 pub async fn begin_immediate(
     pool: &SqlitePool,
 ) -> Result<Transaction<'static, Sqlite>, StoreError> {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| {
         StoreError::from(error)
             .during("sqlite", "begin")

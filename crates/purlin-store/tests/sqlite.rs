@@ -12,8 +12,9 @@ use purlin_store::{
     Migration, Migrations, SchemaError, SqliteMigrator, StoreError, StoreErrorKind,
 };
 use purlin_testkit::TestFile;
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqlitePool};
 
 const STEPS: &[Migration] = &[
     Migration::new(
@@ -415,4 +416,26 @@ async fn extreme_settings_do_not_panic() {
     let error = error.revert_to(&pool, 0).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
     migrator.check_schema(&pool).await.unwrap();
+}
+
+/// Somebody reads while the file is not in WAL mode yet: SQLite itself would fail at once.
+#[tokio::test]
+async fn connecting_waits_for_a_file_that_is_in_use() {
+    let file = TestFile::new();
+    let reader = SqliteConnectOptions::new()
+        .filename(file.path())
+        .create_if_missing(true);
+    let mut reader = reader.connect().await.unwrap();
+    sqlx::raw_sql("create table app (id int); begin; select * from app")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    let busy_timeout = Duration::from_millis(50);
+    let config = SqliteConfig::new(file.path()).with_busy_timeout(busy_timeout);
+    let error = config.connect().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
+    assert!(error.tried_for().unwrap() >= busy_timeout, "{error}");
+
+    sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
+    config.connect().await.unwrap();
 }

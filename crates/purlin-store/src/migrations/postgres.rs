@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
-use crate::migrations::{Applied, Migration, Migrations};
 use crate::deadline::LONGEST_WAIT;
+use crate::migrations::{Applied, Migration, Migrations};
 use crate::{SchemaName, StoreError, StoreErrorKind, deadline};
 
 const STORE: &str = "postgres";
