@@ -78,9 +78,10 @@ impl SqliteConfig {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened,
-    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a database,
-    /// [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked.
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened, or it or
+    /// its folder cannot be written; [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a
+    /// database; [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked
+    /// for the busy timeout, and [`Timeout`](crate::StoreErrorKind::Timeout) after twice that time.
     ///
     /// # Cancel safety
     ///
