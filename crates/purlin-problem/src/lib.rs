@@ -52,6 +52,7 @@ mod xml;
 pub use body::ProblemBody;
 #[cfg(feature = "catalog")]
 pub use catalog::{Catalog, CatalogBuilder};
+#[doc(inline)]
 pub use catch_error::{CatchError, CatchErrorLayer};
 pub use challenge::Challenge;
 #[cfg(feature = "reqwest")]
@@ -72,7 +73,9 @@ pub use service::Problems;
 pub use to_problem::{ResultExt, ToProblem};
 pub use uri_ref::{InvalidUriRef, UriRef};
 #[cfg(any(feature = "garde", feature = "validator"))]
+#[doc(inline)]
 pub use violation::WireNames;
+#[doc(inline)]
 pub use violation::{JsonPointer, Violation, Violations};
 
 #[cfg(feature = "derive")]

@@ -5,6 +5,11 @@ use tokio::time::Instant;
 
 use crate::{StoreError, StoreErrorKind};
 
+/// Waits that are configured end here, after almost 25 days: Postgres and SQLite count them in `i32`
+/// milliseconds, and a sum of an `Instant` and `Duration::MAX`, as sqlx makes it, panics.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Runs one call to a store and gives up after `limit`.
 ///
 /// The error says which store and which operation it was and how long it was tried; an error that

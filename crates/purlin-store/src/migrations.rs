@@ -38,7 +38,8 @@ pub struct Migration {
 impl Migration {
     /// Step `version`, called `name` (`a–z`, `0–9`, `_`), made by `up` and taken back by `down`.
     ///
-    /// `{schema}` in the SQL becomes the quoted name of the schema on Postgres; SQLite has none.
+    /// `{schema}` in the SQL becomes the quoted name of the schema on Postgres; SQLite has none, and
+    /// refuses SQL that names one in this way. A comment at the end does no harm.
     /// The SQL may hold several statements and runs inside a transaction, so nothing that refuses
     /// one (`CREATE INDEX CONCURRENTLY`, `VACUUM`, `PRAGMA foreign_keys`) belongs in it, and
     /// no `BEGIN` or `COMMIT`.

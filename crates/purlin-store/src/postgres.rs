@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use crate::deadline::LONGEST_WAIT;
 use crate::{ConfigError, StoreError, deadline};
 
 /// Whether a connection of the pool is one session of the server.
@@ -62,18 +63,19 @@ impl PostgresConfig {
     }
 
     /// The most connections this process holds. Default 10: Postgres allows 100 in all by default,
-    /// and a transaction that does not wait for the network is done in a few milliseconds.
+    /// and a transaction that does not wait for the network is done in a few milliseconds. 0 is
+    /// taken as 1.
     #[must_use]
     pub fn with_max_connections(mut self, max_connections: u32) -> Self {
-        self.max_connections = max_connections;
+        self.max_connections = max_connections.max(1);
         self
     }
 
     /// How long to wait for a free connection, a new one being made included. Default 5 s; it
-    /// should be shorter than the time a client waits for the whole request.
+    /// should be shorter than the time a client waits for the whole request. At most 24 days.
     #[must_use]
     pub fn with_acquire_timeout(mut self, acquire_timeout: Duration) -> Self {
-        self.acquire_timeout = acquire_timeout;
+        self.acquire_timeout = acquire_timeout.min(LONGEST_WAIT);
         self
     }
 

@@ -6,9 +6,14 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
+use tokio::time::{Instant, sleep};
 
-use crate::{StoreError, deadline};
+use crate::deadline::LONGEST_WAIT;
+use crate::{StoreError, StoreErrorKind, deadline};
+
+/// A process that turns WAL on needs a few milliseconds.
+const WAL_RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// What a committed transaction survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,17 +59,18 @@ impl SqliteConfig {
     }
 
     /// The most connections this process holds. Default 4: readers run beside each other and
-    /// beside the one writer; more writers would only wait.
+    /// beside the one writer; more writers would only wait. 0 is taken as 1.
     #[must_use]
     pub fn with_max_connections(mut self, max_connections: u32) -> Self {
-        self.max_connections = max_connections;
+        self.max_connections = max_connections.max(1);
         self
     }
 
-    /// How long a writer waits for another one, and for a free connection. Default 5 s.
+    /// How long a writer waits for another one, and for a free connection. Default 5 s, at most
+    /// 24 days.
     #[must_use]
     pub fn with_busy_timeout(mut self, busy_timeout: Duration) -> Self {
-        self.busy_timeout = busy_timeout;
+        self.busy_timeout = busy_timeout.min(LONGEST_WAIT);
         self
     }
 
@@ -72,9 +78,10 @@ impl SqliteConfig {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened,
-    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a database,
-    /// [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked.
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened, or it or
+    /// its folder cannot be written; [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a
+    /// database; [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked
+    /// for the busy timeout, and [`Timeout`](crate::StoreErrorKind::Timeout) after twice that time.
     ///
     /// # Cancel safety
     ///
@@ -89,16 +96,45 @@ impl SqliteConfig {
                 Durability::ProcessCrash => SqliteSynchronous::Normal,
             })
             .busy_timeout(self.busy_timeout)
-            .foreign_keys(true);
+            .foreign_keys(true)
+            // As for Postgres: a statement in a log may hold what a user typed.
+            .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.busy_timeout)
             // A connection to a file does not go stale, and a new one has to warm its cache.
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false);
+            .test_before_acquire(false)
+            // SQLite itself rolls a transaction back when the disk is full or does not answer
+            // (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"). sqlx
+            // does not notice, and no transaction could begin on that connection any more.
+            .after_release(|connection, _| {
+                Box::pin(async {
+                    // Comes back when the roll-back that a dropped transaction has queued is done.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            });
         let patience = self.busy_timeout.saturating_mul(2);
-        deadline("sqlite", "connect", patience, pool.connect_with(options)).await
+        let begun = Instant::now();
+        deadline("sqlite", "connect", patience, async {
+            loop {
+                let connected = pool.clone().connect_with(options.clone()).await;
+                let error = match connected {
+                    Ok(pool) => return Ok(pool),
+                    Err(error) => StoreError::from(error),
+                };
+                // Turning WAL on takes a lock for which SQLite does not wait, whatever the busy
+                // timeout. Processes that meet on a new file all want it.
+                if error.kind() != StoreErrorKind::Conflict || begun.elapsed() >= self.busy_timeout
+                {
+                    return Err(error);
+                }
+                sleep(WAL_RETRY_DELAY).await;
+            }
+        })
+        .await
     }
 }
 
@@ -119,7 +155,7 @@ impl SqliteConfig {
 pub async fn begin_immediate(
     pool: &SqlitePool,
 ) -> Result<Transaction<'static, Sqlite>, StoreError> {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| {
         StoreError::from(error)
             .during("sqlite", "begin")

@@ -241,6 +241,30 @@ async fn postgres_freezes_dies_and_comes_back() {
     }
 }
 
+/// Makes a user with another password than `PASSWORD`, and the URL that has this one.
+async fn ask_for_a_password(postgres: &mut PostgresServer) -> String {
+    let user = "create user locked password 'another';
+        do $$ begin execute format(
+            'copy (values (%L), (%L)) to %L',
+            'host all locked all scram-sha-256', 'host all all all trust',
+            current_setting('hba_file')
+        ); end $$";
+    let pool = pool(&postgres.url()).await;
+    run(&pool, user).await.unwrap();
+    pool.close().await;
+    postgres.stop();
+    postgres.restart();
+    let right = postgres.url().replace("postgres@", "locked:another@");
+    PostgresConfig::new(&right)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    postgres
+        .url()
+        .replace("postgres@", &format!("locked:{PASSWORD}@"))
+}
+
 #[tokio::test]
 async fn failing_connections_do_not_show_the_password() {
     let (Some(mut redis), Some(mut postgres)) = (
@@ -272,18 +296,23 @@ async fn failing_connections_do_not_show_the_password() {
         config.connect().await.unwrap_err()
     };
 
-    let wrong = [connect_redis().await, connect_postgres(&no_database).await];
+    let locked = ask_for_a_password(&mut postgres).await;
+    let wrong = [
+        connect_redis().await,
+        connect_postgres(&no_database).await,
+        connect_postgres(&locked).await,
+    ];
     redis.stop();
     postgres.stop();
     let down = [connect_redis().await, connect_postgres(&postgres_url).await];
     for (errors, kind) in [
-        (wrong, StoreErrorKind::Refused),
-        (down, StoreErrorKind::Unavailable),
+        (&wrong[..], StoreErrorKind::Refused),
+        (&down, StoreErrorKind::Unavailable),
     ] {
         for error in errors {
             assert_eq!(error.kind(), kind, "{error:?}");
             assert!(error.source().is_some(), "the cause is told");
-            assert!(!shown(&error).contains(PASSWORD), "{}", shown(&error));
+            assert!(!shown(error).contains(PASSWORD), "{}", shown(error));
         }
     }
 

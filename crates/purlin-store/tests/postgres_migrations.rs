@@ -266,7 +266,7 @@ async fn processes_that_start_at_once_migrate_once() {
     let Some(database) = TestDatabase::create() else {
         return;
     };
-    let children: Vec<_> = (0..4)
+    let children: Vec<_> = (0..8)
         .map(|_| {
             Command::new(std::env::current_exe().unwrap())
                 .args(["migrating_child", "--exact", "--ignored"])
@@ -419,10 +419,12 @@ async fn a_lost_answer_to_the_commit_is_found_done_the_next_time() {
     let direct = pool(&database.url()).await;
     notes(3).migrate(&direct).await.unwrap();
     let proxy = FaultProxy::before(&database.url()).await;
-    let through = pool(&proxy.url(&database.url())).await;
+    let proxied = PostgresConfig::new(&proxy.url(&database.url())).unwrap();
     let (mut not_done, mut done_unheard) = (0, 0);
-    // A call on a fresh connection has about ten replies.
+    // A call on a fresh connection has about ten replies. A pool that is in use already has others:
+    // it asks after a connection that comes back, in a task of its own.
     for reply in 1..=20 {
+        let through = proxied.connect_lazy();
         notes(3).revert_to(&direct, 0).await.unwrap();
         proxy.cut_in_reply(reply);
         let result = notes(3).migrate(&through).await;
@@ -445,6 +447,7 @@ async fn a_lost_answer_to_the_commit_is_found_done_the_next_time() {
             3,
             "after a cut in reply {reply}"
         );
+        through.close().await;
     }
     assert!(
         not_done >= 5,
@@ -585,4 +588,24 @@ async fn migrations_work_through_pgbouncer_in_transaction_mode() {
     }
     let pool = config.connect().await.unwrap();
     assert_eq!(notes(3).revert_to(&pool, 0).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn extreme_settings_do_not_panic() {
+    let Some(database) = TestDatabase::create() else {
+        return;
+    };
+    let pool = PostgresConfig::new(&database.url())
+        .unwrap()
+        .with_acquire_timeout(Duration::MAX)
+        .with_max_connections(0)
+        .connect()
+        .await
+        .unwrap();
+    let migrator = notes(3).with_timeout(Duration::MAX);
+    assert_eq!(migrator.migrate(&pool).await.unwrap(), 3);
+    let error = notes(3).with_timeout(Duration::ZERO);
+    let error = error.revert_to(&pool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
+    migrator.check_schema(&pool).await.unwrap();
 }

@@ -12,8 +12,9 @@ use purlin_store::{
     Migration, Migrations, SchemaError, SqliteMigrator, StoreError, StoreErrorKind,
 };
 use purlin_testkit::TestFile;
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqlitePool};
 
 const STEPS: &[Migration] = &[
     Migration::new(
@@ -369,4 +370,72 @@ async fn writers_wait_for_each_other() {
         .await
         .unwrap();
     assert_eq!(n, 100);
+}
+
+/// SQLite has rolled back by itself by then, which the driver does not know.
+#[tokio::test]
+async fn a_full_disk_leaves_the_pool_usable() {
+    const LARGE: &[Migration] = &[Migration::new(
+        1,
+        "create",
+        1,
+        "create table purlin_large (body blob);
+         insert into purlin_large values (randomblob(1000000))",
+        "drop table purlin_large",
+    )];
+    let file = TestFile::new();
+    let pool = SqliteConfig::new(file.path())
+        .with_max_connections(1)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("pragma max_page_count = 20")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let large = SqliteMigrator::new(Migrations::new("large", LARGE));
+    let error = large.migrate(&pool).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    assert_eq!(shape(&pool).await, Vec::<String>::new());
+    notes(3).migrate(&pool).await.unwrap();
+    notes(3).check_schema(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn extreme_settings_do_not_panic() {
+    let file = TestFile::new();
+    let pool = SqliteConfig::new(file.path())
+        .with_busy_timeout(Duration::MAX)
+        .with_max_connections(0)
+        .connect()
+        .await
+        .unwrap();
+    let migrator = notes(3).with_timeout(Duration::MAX);
+    assert_eq!(migrator.migrate(&pool).await.unwrap(), 3);
+    let error = notes(3).with_timeout(Duration::ZERO);
+    let error = error.revert_to(&pool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
+    migrator.check_schema(&pool).await.unwrap();
+}
+
+/// Somebody reads while the file is not in WAL mode yet: SQLite itself would fail at once.
+#[tokio::test]
+async fn connecting_waits_for_a_file_that_is_in_use() {
+    let file = TestFile::new();
+    let reader = SqliteConnectOptions::new()
+        .filename(file.path())
+        .create_if_missing(true);
+    let mut reader = reader.connect().await.unwrap();
+    sqlx::raw_sql("create table app (id int); begin; select * from app")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    let busy_timeout = Duration::from_millis(50);
+    let config = SqliteConfig::new(file.path()).with_busy_timeout(busy_timeout);
+    let error = config.connect().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
+    assert!(error.tried_for().unwrap() >= busy_timeout, "{error}");
+
+    sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
+    config.connect().await.unwrap();
 }

@@ -18,15 +18,6 @@ pub fn skip(missing: &str) {
     say(&format!("skipped {test}: {missing}"));
 }
 
-/// As [`skip`], for a program that few machines have: never a panic.
-pub(crate) fn skip_rare(missing: &str) {
-    let thread = std::thread::current();
-    say(&format!(
-        "skipped {}: {missing}",
-        thread.name().unwrap_or("a test")
-    ));
-}
-
 fn say(line: &str) {
     // The test harness captures what goes through the print macros, not what is written to the
     // handle itself.

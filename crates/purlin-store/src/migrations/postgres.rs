@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
+use crate::deadline::LONGEST_WAIT;
 use crate::migrations::{Applied, Migration, Migrations};
 use crate::{SchemaName, StoreError, StoreErrorKind, deadline};
 
@@ -190,7 +191,9 @@ impl PostgresMigrator {
         pool: &PgPool,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut tx = pool.begin().await?;
-        let lock_timeout = format!("{}ms", (self.timeout * 9 / 10).as_millis().max(1));
+        let lock_timeout = self.timeout.min(LONGEST_WAIT) * 9 / 10;
+        // 0 would be no limit at all.
+        let lock_timeout = format!("{}ms", lock_timeout.as_millis().max(1));
         sqlx::query("select set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2)")
             .persistent(false)
             .bind(lock_timeout)

@@ -16,6 +16,34 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Calls that write begin with `BEGIN IMMEDIATE`, so of several processes that start at once one
 /// migrates while the others wait (as long as their busy timeout) and then find it done. SQLite's
 /// DDL is transactional: a process killed half way leaves the file as it was.
+///
+/// ```
+/// use purlin_store::sqlite::{SqliteConfig, begin_immediate};
+/// use purlin_store::{Migration, Migrations, SqliteMigrator};
+///
+/// const NOTES: Migrations = Migrations::new("notes", &[Migration::new(
+///     1,
+///     "create",
+///     1,
+///     "create table purlin_notes (id integer primary key, body text not null) strict",
+///     "drop table purlin_notes",
+/// )]);
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), purlin_store::StoreError> {
+/// # let path = std::env::temp_dir().join(format!("purlin-notes-{}.db", std::process::id()));
+/// let pool = SqliteConfig::new(&path).connect().await?;
+/// let notes = SqliteMigrator::new(NOTES);
+/// notes.migrate(&pool).await?;
+/// notes.check_schema(&pool).await?;
+///
+/// let mut transaction = begin_immediate(&pool).await?;
+/// let insert = sqlx::query("insert into purlin_notes (body) values (?)");
+/// insert.bind("milk").execute(&mut *transaction).await?;
+/// transaction.commit().await?;
+/// # pool.close().await;
+/// # std::fs::remove_file(path).expect("the file was made above");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SqliteMigrator {
     migrations: Migrations,

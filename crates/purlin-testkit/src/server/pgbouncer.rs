@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use crate::server::postgres::{PostgresServer, answers, give_to, url};
 use crate::server::process::{Process, find, free_port, until_ready};
-use crate::skip::skip_rare;
+use crate::skip::skip;
 
 /// PgBouncer in transaction mode before a private Postgres server, with two server sessions.
 #[derive(Debug)]
@@ -17,16 +17,15 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one; `None` when `pgbouncer` is not there. It is never required, since `scripts/test`
-    /// does not install it.
+    /// Starts one; `None`, and a line on stderr, when `pgbouncer` is not there.
     ///
     /// # Panics
     ///
-    /// When it does not come up.
+    /// When `pgbouncer` is not there although `PURLIN_TEST_REQUIRE=1`, or does not come up.
     #[must_use]
     pub fn start(server: &PostgresServer) -> Option<Self> {
         let Some(program) = find("pgbouncer", &[PathBuf::from("/usr/sbin")]) else {
-            skip_rare("the program pgbouncer");
+            skip("the program pgbouncer");
             return None;
         };
         for _ in 0..5 {
