@@ -430,7 +430,8 @@ async fn connecting_waits_for_a_file_that_is_in_use() {
         .execute(&mut reader)
         .await
         .unwrap();
-    let busy_timeout = Duration::from_millis(50);
+    // Long beside one attempt to connect, which on a busy machine takes its time too.
+    let busy_timeout = Duration::from_secs(1);
     let config = SqliteConfig::new(file.path()).with_busy_timeout(busy_timeout);
     let error = config.connect().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
