@@ -80,8 +80,9 @@ impl SqliteConfig {
     ///
     /// [`Unavailable`](crate::StoreErrorKind::Unavailable) when the file cannot be opened, or it or
     /// its folder cannot be written; [`Corrupt`](crate::StoreErrorKind::Corrupt) when it is not a
-    /// database; [`Conflict`](crate::StoreErrorKind::Conflict) when another process keeps it locked
-    /// for the busy timeout, and [`Timeout`](crate::StoreErrorKind::Timeout) after twice that time.
+    /// database; [`Conflict`](crate::StoreErrorKind::Conflict) or
+    /// [`Timeout`](crate::StoreErrorKind::Timeout) when another process keeps it locked for the busy
+    /// timeout.
     ///
     /// # Cancel safety
     ///
