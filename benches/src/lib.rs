@@ -15,7 +15,10 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// What `run` returns is not optimised away.
     pub fn new<T>(name: &'a str, mut run: impl FnMut() -> T + 'a) -> Self {
-        Self { name, run: Box::new(move || drop(black_box(run()))) }
+        Self {
+            name,
+            run: Box::new(move || drop(black_box(run()))),
+        }
     }
 }
 
@@ -61,33 +64,54 @@ pub fn measure(mut cases: Vec<Case<'_>>) -> Vec<Figure> {
         .map(|(case, mut samples)| {
             samples.sort_by(f64::total_cmp);
             let allocations = allocation_counter::measure(|| (case.run)()).count_total;
-            Figure { name: case.name.to_owned(), ns: samples[ROUNDS / 2], allocations }
+            Figure {
+                name: case.name.to_owned(),
+                ns: samples[ROUNDS / 2],
+                allocations,
+            }
         })
         .collect()
 }
 
-/// Prints a table; the first row is what the others are compared with.
-pub fn table(title: &str, figures: &[Figure]) {
-    println!("\n### {title}\n");
-    println!("| | ns | ratio | allocations |\n|---|--:|--:|--:|");
-    for figure in figures {
-        println!(
-            "| {} | {:.0} | {:.2} | {} |",
-            figure.name,
-            figure.ns,
-            figure.ns / figures[0].ns,
-            figure.allocations,
-        );
+/// Prints one table of several measurements, a column each: nanoseconds, in brackets the ratio to
+/// the first row, and the allocations.
+pub fn table(columns: &[(&str, Vec<Figure>)]) {
+    let mut names: Vec<&str> = Vec::new();
+    for figure in columns.iter().flat_map(|(_, figures)| figures) {
+        if !names.contains(&figure.name.as_str()) {
+            names.push(&figure.name);
+        }
+    }
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    println!(
+        "\n| | {} |\n|---|{}",
+        titles.join(" | "),
+        "--:|".repeat(columns.len())
+    );
+    for name in names {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|(_, figures)| {
+                let Some(figure) = figures.iter().find(|figure| figure.name == name) else {
+                    return String::new();
+                };
+                let ratio = figure.ns / figures[0].ns;
+                format!("{:.0} ns ({ratio:.2}), {}", figure.ns, figure.allocations)
+            })
+            .collect();
+        println!("| {name} | {} |", cells.join(" | "));
     }
 }
 
 /// Prints where and when: the processor, the compiler, the date.
-pub fn machine(peers: &[&str]) {
+pub fn machine() {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown processor", |name| name.trim_start_matches([' ', '\t', ':']));
+        .map_or("unknown processor", |name| {
+            name.trim_start_matches([' ', '\t', ':'])
+        });
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let command = |name: &str, args: &[&str]| {
         std::process::Command::new(name)
@@ -97,9 +121,8 @@ pub fn machine(peers: &[&str]) {
             .unwrap_or_default()
     };
     println!(
-        "{}, {cores} cores of {cpu} (shared), {}.\nPeers: {}.",
+        "{}, {cores} cores of {cpu} (shared), {}.",
         command("date", &["-u", "+%Y-%m-%d"]),
         command("rustc", &["--version"]),
-        peers.join(", "),
     );
 }

@@ -106,6 +106,7 @@ pub const fn of_type(ty: &'static ProblemType) -> Problem {
 }
 
 /// Adds the detail. The derive gives at most one, so nothing is looked up.
+#[inline]
 pub fn with_detail(problem: Problem, detail: fmt::Arguments<'_>) -> Problem {
     match detail.as_str() {
         Some(text) => problem.push_member("detail", text),

@@ -25,11 +25,13 @@ pub(crate) struct OpenObject {
 
 impl OpenObject {
     /// Starts with `type`, `title` and `status`, which were written at compile time.
+    #[inline]
     pub(crate) fn of(ty: &ProblemType) -> Self {
         let document = ty.document();
         Self::open(&document[..document.len() - 1])
     }
 
+    #[inline]
     fn open(head: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(head.len() + EXTRA_BYTES);
         bytes.extend_from_slice(head);
@@ -40,6 +42,7 @@ impl OpenObject {
     ///
     /// A value that cannot be written as JSON is left out and the log says so: the answer to a
     /// failure must not fail.
+    #[inline]
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         let before = self.bytes.len();
         self.push_name(name);
@@ -51,6 +54,7 @@ impl OpenObject {
 
     /// As [`push`](Self::push), for text that is yet to be formatted: that is done in place, and
     /// once more in the rare case that the text needs escapes.
+    #[inline]
     #[cfg(feature = "derive")]
     pub(crate) fn push_text(&mut self, name: &str, text: fmt::Arguments<'_>) {
         let before = self.bytes.len();
@@ -67,6 +71,7 @@ impl OpenObject {
         }
     }
 
+    #[inline]
     fn push_name(&mut self, name: &str) {
         if self.bytes.last() != Some(&b'{') {
             self.bytes.push(b',');
@@ -103,6 +108,7 @@ impl OpenObject {
     }
 
     /// The finished document.
+    #[inline]
     pub(crate) fn close(mut self) -> Vec<u8> {
         self.bytes.push(b'}');
         self.bytes
@@ -124,6 +130,7 @@ impl fmt::Debug for OpenObject {
 }
 
 /// Names of different length or first letter mostly have different bits.
+#[inline]
 fn bit(name: &str) -> u64 {
     let first = name.bytes().next().unwrap_or_default();
     1 << ((name.len() * 29 + usize::from(first)) % 64)

@@ -217,6 +217,7 @@ impl Problem {
 
     /// The document in JSON, as [`to_json`](Self::to_json) gives it but without a copy.
     #[must_use]
+    #[inline]
     pub fn into_json(self) -> Vec<u8> {
         match self.0 {
             Repr::Static(ty) => ty.document().to_vec(),
@@ -312,6 +313,7 @@ impl Problem {
         self.edit(|inner| inner.document.push(name, value))
     }
 
+    #[inline]
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         if let Repr::Static(ty) = self.0 {
             self.0 = Repr::Boxed(Box::new(Inner {

@@ -244,6 +244,7 @@ impl ProblemType {
     }
 
     /// The whole document of a problem that has nothing but this type.
+    #[inline]
     pub(crate) fn document(&self) -> &[u8] {
         &self.document[..self.document_bytes]
     }
