@@ -1,5 +1,7 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod script;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 

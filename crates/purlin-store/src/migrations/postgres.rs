@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -6,7 +5,8 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use crate::deadline::LONGEST_WAIT;
-use crate::migrations::{Applied, Migration, Migrations};
+use crate::migrations::script::Script;
+use crate::migrations::{Applied, Migrations};
 use crate::{SchemaName, StoreError, StoreErrorKind, deadline};
 
 const STORE: &str = "postgres";
@@ -66,15 +66,16 @@ impl PostgresMigrator {
     /// been applied. Never a part of them.
     pub async fn migrate(&self, pool: &PgPool) -> Result<u32, StoreError> {
         deadline(STORE, "migrate", self.timeout, async {
+            let script = self.script();
             let mut tx = self.begin_locked(pool).await?;
-            run(&mut tx, self.create_table()).await?;
+            run(&mut tx, script.create_table()).await?;
             let applied = self
                 .migrations
                 .judge(&self.rows(&mut tx).await?)
                 .map_err(schema)?;
             let steps = self.migrations.after(applied);
             for step in steps {
-                run(&mut tx, self.up(step)).await?;
+                run(&mut tx, script.up(step)).await?;
             }
             tx.commit().await?;
             Ok::<_, StoreError>(steps.last().map_or(applied, |step| step.version))
@@ -124,6 +125,7 @@ impl PostgresMigrator {
     /// As [`migrate`](Self::migrate): all or nothing.
     pub async fn revert_to(&self, pool: &PgPool, version: u32) -> Result<u32, StoreError> {
         deadline(STORE, "revert", self.timeout, async {
+            let script = self.script();
             let mut tx = self.begin_locked(pool).await?;
             if !self.table_exists(&mut tx).await? {
                 return Ok(0);
@@ -134,10 +136,10 @@ impl PostgresMigrator {
                 .judge_revert(&rows, version)
                 .map_err(schema)?;
             for step in &steps {
-                run(&mut tx, self.down(step)).await?;
+                run(&mut tx, script.down(step)).await?;
             }
             if version == 0 {
-                run(&mut tx, format!("drop table {}", self.table())).await?;
+                run(&mut tx, script.drop_table()).await?;
             }
             tx.commit().await?;
             let applied = rows.last().map_or(0, |row| row.version);
@@ -152,38 +154,22 @@ impl PostgresMigrator {
     /// to do. It is one transaction and holds the same lock as `migrate`.
     #[must_use]
     pub fn sql(&self, after: u32) -> String {
-        let steps = self
-            .migrations
-            .after(after)
-            .iter()
-            .map(|step| self.up(step));
-        self.script(std::iter::once(self.create_table()).chain(steps))
+        self.script().forward(after)
     }
 
     /// The script that leads from the latest version back to `version`, bookkeeping included.
     #[must_use]
     pub fn revert_sql(&self, version: u32) -> String {
-        let steps = self
-            .migrations
-            .after(version)
-            .iter()
-            .rev()
-            .map(|step| self.down(step));
-        let table = (version == 0).then(|| format!("drop table {}", self.table()));
-        self.script(steps.chain(table))
+        self.script().back(version)
     }
 
-    fn script(&self, parts: impl Iterator<Item = String>) -> String {
-        let mut script = format!(
-            "begin;\nselect pg_advisory_xact_lock({});\n",
-            self.lock_key()
-        );
-        for part in parts {
-            writeln!(script, "{};", part.trim_end().trim_end_matches(';'))
-                .expect("a String accepts every write");
+    fn script(&self) -> Script<'_> {
+        Script {
+            migrations: &self.migrations,
+            schema: Some(self.schema.quoted().to_string()),
+            begin: format!("begin;\nselect pg_advisory_xact_lock({});", self.lock_key()),
+            applied_at: "applied_at timestamptz not null default clock_timestamp()\n)",
         }
-        script.push_str("commit;\n");
-        script
     }
 
     async fn begin_locked(
@@ -206,18 +192,14 @@ impl PostgresMigrator {
     async fn table_exists(&self, conn: &mut PgConnection) -> Result<bool, StoreError> {
         let exists = sqlx::query_scalar("select to_regclass($1) is not null")
             .persistent(false)
-            .bind(self.table())
+            .bind(self.script().table())
             .fetch_one(conn)
             .await?;
         Ok(exists)
     }
 
     async fn rows(&self, conn: &mut PgConnection) -> Result<Vec<Applied>, StoreError> {
-        let sql = format!(
-            "select version, compatible_from, checksum from {} order by version",
-            self.table()
-        );
-        let rows: Vec<(i32, i32, String)> = sqlx::query_as(AssertSqlSafe(sql))
+        let rows: Vec<(i32, i32, String)> = sqlx::query_as(AssertSqlSafe(self.script().rows()))
             .persistent(false)
             .fetch_all(conn)
             .await?;
@@ -235,52 +217,6 @@ impl PostgresMigrator {
                 })
             })
             .collect()
-    }
-
-    fn table(&self) -> String {
-        format!("{}.{}", self.schema.quoted(), self.migrations.table())
-    }
-
-    fn create_table(&self) -> String {
-        format!(
-            "create table if not exists {} (\n    \
-                version integer primary key,\n    \
-                name text not null,\n    \
-                compatible_from integer not null,\n    \
-                checksum text not null,\n    \
-                applied_at timestamptz not null default clock_timestamp()\n)",
-            self.table()
-        )
-    }
-
-    fn up(&self, step: &Migration) -> String {
-        let Migration {
-            version,
-            name,
-            compatible_from,
-            up,
-            ..
-        } = step;
-        format!(
-            "{}\n;\ninsert into {} (version, name, compatible_from, checksum) \
-             values ({version}, '{name}', {compatible_from}, '{}')",
-            self.in_schema(up),
-            self.table(),
-            step.checksum(),
-        )
-    }
-
-    fn down(&self, step: &Migration) -> String {
-        let (down, table) = (self.in_schema(step.down), self.table());
-        format!(
-            "{down}\n;\ndelete from {table} where version = {}",
-            step.version
-        )
-    }
-
-    fn in_schema(&self, sql: &str) -> String {
-        let sql = sql.replace("{schema}", &self.schema.quoted().to_string());
-        sql.trim_end().trim_end_matches(';').to_owned()
     }
 
     /// Advisory locks share one space of 64-bit keys with everybody else in the database: the key

@@ -1,10 +1,10 @@
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::migrations::{Applied, Migration, Migrations};
+use crate::migrations::script::Script;
+use crate::migrations::{Applied, Migrations};
 use crate::sqlite::begin_immediate;
 use crate::{SchemaError, StoreError, StoreErrorKind, deadline};
 
@@ -84,15 +84,16 @@ impl SqliteMigrator {
     /// Dropped before the commit, nothing has happened; later, all steps have been applied.
     pub async fn migrate(&self, pool: &SqlitePool) -> Result<u32, StoreError> {
         deadline(STORE, "migrate", self.timeout, async {
+            let script = self.script();
             let mut tx = begin_immediate(pool).await?;
-            run(&mut tx, self.create_table()).await?;
+            run(&mut tx, script.create_table()).await?;
             let applied = self
                 .migrations
                 .judge(&self.rows(&mut tx).await?)
                 .map_err(schema)?;
             let steps = self.migrations.after(applied);
             for step in steps {
-                run(&mut tx, self.up(step)).await?;
+                run(&mut tx, script.up(step)).await?;
             }
             tx.commit().await?;
             Ok::<_, StoreError>(steps.last().map_or(applied, |step| step.version))
@@ -141,6 +142,7 @@ impl SqliteMigrator {
     /// As [`migrate`](Self::migrate): all or nothing.
     pub async fn revert_to(&self, pool: &SqlitePool, version: u32) -> Result<u32, StoreError> {
         deadline(STORE, "revert", self.timeout, async {
+            let script = self.script();
             let mut tx = begin_immediate(pool).await?;
             if !self.table_exists(&mut tx).await? {
                 return Ok(0);
@@ -151,10 +153,10 @@ impl SqliteMigrator {
                 .judge_revert(&rows, version)
                 .map_err(schema)?;
             for step in &steps {
-                run(&mut tx, self.down(step)).await?;
+                run(&mut tx, script.down(step)).await?;
             }
             if version == 0 {
-                run(&mut tx, format!("drop table {}", self.migrations.table())).await?;
+                run(&mut tx, script.drop_table()).await?;
             }
             tx.commit().await?;
             let applied = rows.last().map_or(0, |row| row.version);
@@ -167,25 +169,22 @@ impl SqliteMigrator {
     /// included, to be run by another tool in place of [`migrate`](Self::migrate).
     #[must_use]
     pub fn sql(&self, after: u32) -> String {
-        let steps = self
-            .migrations
-            .after(after)
-            .iter()
-            .map(|step| self.up(step));
-        script(std::iter::once(self.create_table()).chain(steps))
+        self.script().forward(after)
     }
 
     /// The script that leads from the latest version back to `version`, bookkeeping included.
     #[must_use]
     pub fn revert_sql(&self, version: u32) -> String {
-        let steps = self
-            .migrations
-            .after(version)
-            .iter()
-            .rev()
-            .map(|step| self.down(step));
-        let table = (version == 0).then(|| format!("drop table {}", self.migrations.table()));
-        script(steps.chain(table))
+        self.script().back(version)
+    }
+
+    fn script(&self) -> Script<'_> {
+        Script {
+            migrations: &self.migrations,
+            schema: None,
+            begin: "begin immediate;".to_owned(),
+            applied_at: "applied_at text not null default current_timestamp\n) strict",
+        }
     }
 
     async fn table_exists(&self, conn: &mut SqliteConnection) -> Result<bool, StoreError> {
@@ -199,12 +198,9 @@ impl SqliteMigrator {
     }
 
     async fn rows(&self, conn: &mut SqliteConnection) -> Result<Vec<Applied>, StoreError> {
-        let sql = format!(
-            "select version, compatible_from, checksum from {} order by version",
-            self.migrations.table()
-        );
-        let rows: Vec<(u32, u32, String)> =
-            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(conn).await?;
+        let rows: Vec<(u32, u32, String)> = sqlx::query_as(AssertSqlSafe(self.script().rows()))
+            .fetch_all(conn)
+            .await?;
         let applied = |(version, compatible_from, checksum)| Applied {
             version,
             compatible_from,
@@ -212,56 +208,6 @@ impl SqliteMigrator {
         };
         Ok(rows.into_iter().map(applied).collect())
     }
-
-    fn create_table(&self) -> String {
-        format!(
-            "create table if not exists {} (\n    \
-                version integer primary key,\n    \
-                name text not null,\n    \
-                compatible_from integer not null,\n    \
-                checksum text not null,\n    \
-                applied_at text not null default current_timestamp\n) strict",
-            self.migrations.table()
-        )
-    }
-
-    fn up(&self, step: &Migration) -> String {
-        let Migration {
-            version,
-            name,
-            compatible_from,
-            up,
-            ..
-        } = step;
-        format!(
-            "{}\n;\ninsert into {} (version, name, compatible_from, checksum) \
-             values ({version}, '{name}', {compatible_from}, '{}')",
-            up.trim_end().trim_end_matches(';'),
-            self.migrations.table(),
-            step.checksum(),
-        )
-    }
-
-    fn down(&self, step: &Migration) -> String {
-        let (down, table) = (
-            step.down.trim_end().trim_end_matches(';'),
-            self.migrations.table(),
-        );
-        format!(
-            "{down}\n;\ndelete from {table} where version = {}",
-            step.version
-        )
-    }
-}
-
-fn script(parts: impl Iterator<Item = String>) -> String {
-    let mut script = String::from("begin immediate;\n");
-    for part in parts {
-        writeln!(script, "{};", part.trim_end().trim_end_matches(';'))
-            .expect("a String accepts every write");
-    }
-    script.push_str("commit;\n");
-    script
 }
 
 async fn run(conn: &mut SqliteConnection, sql: String) -> Result<(), StoreError> {
