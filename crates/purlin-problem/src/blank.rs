@@ -34,3 +34,11 @@ pub(crate) static METHOD_NOT_ALLOWED: ProblemType = ProblemType::unchecked(
     phrase(StatusCode::METHOD_NOT_ALLOWED),
     StatusCode::METHOD_NOT_ALLOWED,
 );
+
+#[cfg(feature = "axum-ws")]
+pub(crate) static UPGRADE_REQUIRED: ProblemType = ProblemType::unchecked(
+    "",
+    "about:blank",
+    phrase(StatusCode::UPGRADE_REQUIRED),
+    StatusCode::UPGRADE_REQUIRED,
+);

@@ -1,5 +1,10 @@
 //! axum's rejections as problems.
 
+#[cfg(feature = "axum-multipart")]
+mod multipart;
+#[cfg(feature = "axum-ws")]
+mod ws;
+
 use std::error::Error;
 
 use axum::{
