@@ -147,7 +147,11 @@ def guard(package, role, dependency, kind):
     if kind != "normal" or not dependency["optional"]:
         return [Broken("optional", f"{said}: make it `optional = true` behind the feature {wanted}")]
     alias = dependency["rename"] or target
-    ways = {f for f, values in package["features"].items() for v in values if names_dependency(v, alias)}
+    ways = {
+        feature
+        for feature, values in package["features"].items()
+        if any(names_dependency(value, alias) for value in values) and not BEHIND[target] & set(values)
+    }
     return [
         Broken("feature", f"{said}: the feature `{way}` turns it on; only {wanted} may. Let `{way}` do without it, or enable {wanted}")
         for way in sorted(ways - BEHIND[target])

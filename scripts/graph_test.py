@@ -38,7 +38,7 @@ GOOD = {
                  dependency("axum", optional=True), dependency("utoipa", optional=True),
                  dependency("axum", kind="dev"), dependency("purlin-testkit", kind="dev")],
                 {"default": ["derive"], "derive": ["dep:purlin-problem-derive"], "axum": ["dep:axum"],
-                 "openapi": ["dep:utoipa", "axum?/json"]}),
+                 "axum-ws": ["axum", "axum/ws"], "openapi": ["dep:utoipa", "axum?/json"]}),
         package("purlin-problem-derive", [dependency("syn")]),
         package("purlin-store",
                 [dependency("sqlx", optional=True), dependency("deadpool-redis", optional=True, rename="pool"),
