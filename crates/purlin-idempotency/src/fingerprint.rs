@@ -1,0 +1,92 @@
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// The version of what is hashed, and whether the body went on after what was hashed.
+const WHOLE: u8 = 0x10;
+const PREFIX: u8 = 0x11;
+
+/// What a request was, so that another one under the same key is noticed: a SHA-256 of method,
+/// target, content type and body.
+///
+/// A handler that reads a streamed body only in part is fingerprinted by the part it has read: what
+/// it did not see cannot have had an effect.
+///
+/// Stored as 41 bytes: one of the version and of whether the body was hashed to its end, eight of
+/// how many bytes of it were, and the digest. Its `Debug` is the first few of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; Fingerprint::BYTES]);
+
+impl Fingerprint {
+    /// How many bytes one takes in a store.
+    pub const BYTES: usize = 41;
+
+    /// The fingerprint that was stored as `bytes`; `None` when this is not one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// What a store keeps.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// How many bytes of the body it covers.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[1..9]);
+        u64::from_be_bytes(bytes)
+    }
+
+    /// Whether it covers the body to its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0[0] == WHOLE
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(")?;
+        self.0[9..13]
+            .iter()
+            .try_for_each(|b| write!(f, "{b:02x}"))?;
+        f.write_str("…)")
+    }
+}
+
+/// A fingerprint in the making: the head first, then the body as it comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Hasher {
+    hash: Sha256,
+    body_bytes: u64,
+}
+
+impl Hasher {
+    pub(crate) fn new<'a>(head: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(crate::record_id::digest(head));
+        Self {
+            hash,
+            body_bytes: 0,
+        }
+    }
+
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        self.hash.update(data);
+        self.body_bytes += data.len() as u64;
+    }
+
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    pub(crate) fn finish(self, whole: bool) -> Fingerprint {
+        let mut bytes = [0; Fingerprint::BYTES];
+        bytes[0] = if whole { WHOLE } else { PREFIX };
+        bytes[1..9].copy_from_slice(&self.body_bytes.to_be_bytes());
+        bytes[9..].copy_from_slice(&self.hash.finalize());
+        Fingerprint(bytes)
+    }
+}

@@ -1,0 +1,89 @@
+//! The transaction that a request's handler and its record share.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http::Extensions;
+use sqlx::{Database, Transaction};
+
+/// The transaction of this request, taken by the handler; what it writes is committed with the
+/// record of the request, after the handler has answered.
+///
+/// It dereferences to the connection: `sqlx::query(…).execute(&mut *transaction)`. Savepoints
+/// (`transaction.begin()`) work; committing is the layer's, which does it exactly once, and
+/// only when this value has been dropped: a handler that keeps it, in a task it has spawned for
+/// instance, is answered with 500 and nothing is kept.
+///
+/// With the feature `axum` it is an extractor; an `Option` of it is `None` for a request without a key.
+pub struct RequestTransaction<DB: Database> {
+    transaction: Option<Transaction<'static, DB>>,
+    slot: Slot<DB>,
+}
+
+/// Where it is while nobody uses it.
+pub(crate) struct Slot<DB: Database>(Arc<Mutex<Option<Transaction<'static, DB>>>>);
+
+impl<DB: Database> RequestTransaction<DB> {
+    /// Takes the transaction out of the extensions of a request.
+    ///
+    /// `None` when there is none: the request has no key, the layer is not transactional or of another
+    /// database, or somebody else has it at the moment.
+    #[must_use]
+    pub fn take(extensions: &Extensions) -> Option<Self> {
+        let slot = extensions.get::<Slot<DB>>()?.clone();
+        let transaction = Some(slot.take()?);
+        Some(Self { transaction, slot })
+    }
+}
+
+impl<DB: Database> Slot<DB> {
+    pub(crate) fn new(transaction: Transaction<'static, DB>) -> Self {
+        Self(Arc::new(Mutex::new(Some(transaction))))
+    }
+
+    /// The transaction, if it is at home.
+    pub(crate) fn take(&self) -> Option<Transaction<'static, DB>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<DB: Database> Clone for Slot<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Database> Deref for RequestTransaction<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        self.transaction.as_ref().expect("it is only taken in drop")
+    }
+}
+
+impl<DB: Database> DerefMut for RequestTransaction<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.transaction.as_mut().expect("it is only taken in drop")
+    }
+}
+
+impl<DB: Database> Drop for RequestTransaction<DB> {
+    fn drop(&mut self) {
+        *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = self.transaction.take();
+    }
+}
+
+impl<DB: Database> fmt::Debug for RequestTransaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestTransaction").finish_non_exhaustive()
+    }
+}
+
+impl<DB: Database> fmt::Debug for Slot<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
