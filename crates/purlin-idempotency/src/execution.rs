@@ -118,7 +118,7 @@ impl Execution {
     pub async fn lease_lost(&self) {
         let mut lost = self.0.lost.clone();
         if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

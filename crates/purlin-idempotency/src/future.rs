@@ -118,11 +118,12 @@ where
                 ))
             }
             KindProj::Executing { executing } => {
-                let work = executing.work.as_mut();
-                let work = work.expect("a future is not polled after it is ready");
+                // A panic takes it along: it was settled before, and cannot be polled again.
+                let work = executing.work.take();
+                let mut work = work.expect("a future is not polled after it is ready");
                 let polled = work.as_mut().poll(cx);
-                if polled.is_ready() {
-                    executing.work = None;
+                if polled.is_pending() {
+                    executing.work = Some(work);
                 }
                 polled
             }
@@ -134,8 +135,7 @@ impl<R, E> Drop for Executing<R, E> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
         let half_done = self.working.0.load(Ordering::Relaxed);
-        // A panic of the handler is thrown on after everything was settled.
-        if !half_done || std::thread::panicking() {
+        if !half_done {
             return;
         }
         // Without a runtime, or one that is shutting down, it is dropped: as in a crash.

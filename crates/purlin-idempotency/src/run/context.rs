@@ -1,0 +1,254 @@
+//! What a request is beside its content, and what is done with its answer.
+
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Response;
+use purlin_problem::{BoxError, Protocol};
+use purlin_store::{StoreError, deadline};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Answered,
+    stop::{Stop, gone, tell},
+    work::{Limits, Work},
+};
+use crate::{
+    Answer, Event, Execution, Fingerprint, Outcome, RecordId, Rejection, ResponseBody,
+    config::Config,
+    execution::RequestFingerprint,
+    future::Working,
+    headers::kept,
+    in_process::Place,
+    layer::Shared,
+    store::{Completion, Lease},
+};
+
+/// How often a duplicate that waits asks about work in another process.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What is known of the request beside its content.
+pub(super) struct Context {
+    pub(super) config: Arc<Config>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) working: Working,
+    pub(super) protocol: Protocol,
+    pub(super) id: RecordId,
+    pub(super) request: RequestFingerprint,
+    pub(super) wait_until: Option<Instant>,
+}
+
+/// What becomes of the work, decided by its answer.
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// What is kept of the answer, if there is one.
+    pub(super) kept: Option<(Arc<Answer>, Completion)>,
+}
+
+impl Context {
+    pub(super) fn enter(&self) -> Place {
+        let table = &self.shared.in_process;
+        table.enter(self.id, self.request.known())
+    }
+
+    /// Waits before the store is asked about work elsewhere again.
+    pub(super) async fn wait(&self) -> Result<(), Stop> {
+        let left = self.may_wait()?;
+        tokio::time::sleep(left.min(POLL_INTERVAL)).await;
+        Ok(())
+    }
+
+    pub(super) fn may_wait(&self) -> Result<Duration, Stop> {
+        let now = Instant::now();
+        match self.wait_until {
+            Some(until) if now < until => Ok(until - now),
+            _ => Err(self.in_flight()),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> Stop {
+        let retry_after = self.config.retry_after;
+        Rejection::InFlight { retry_after }.into()
+    }
+
+    pub(super) fn replay(
+        &self,
+        fingerprint: Option<Fingerprint>,
+        stored: &Bytes,
+        remaining: Duration,
+    ) -> Result<Arc<Answer>, Stop> {
+        // Erased.
+        if stored.is_empty() {
+            return Err(gone(None));
+        }
+        let plain = match &self.config.codec {
+            None => Ok(stored.clone()),
+            Some(codec) => codec.decode(&self.id, stored.clone()),
+        };
+        let answer = plain.and_then(|plain| Ok(Answer::decode(&plain)?));
+        let answer = answer.map_err(|error| {
+            // It was executed: neither again, nor a guess.
+            tracing::error!(error = &*error, record = %self.id, "a stored answer cannot be read");
+            gone(None)
+        })?;
+        let answer = Arc::new(answer);
+        self.remember(fingerprint, &answer, remaining);
+        Ok(answer)
+    }
+
+    pub(super) fn remember(
+        &self,
+        fingerprint: Option<Fingerprint>,
+        answer: &Arc<Answer>,
+        remaining: Duration,
+    ) {
+        let max_bytes = self.config.replay_cache_bytes;
+        let cache = &self.shared.replay_cache;
+        cache.insert(
+            self.id,
+            fingerprint,
+            Arc::clone(answer),
+            remaining,
+            max_bytes,
+        );
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        tell(&self.config, event);
+    }
+
+    pub(super) fn tell_replayed(&self, answer: &Answer, from_memory: bool) {
+        // Without its body it is a refusal, and told as one.
+        if answer.body.is_some() {
+            let id = self.id;
+            self.tell(&Event::Replayed { id, from_memory });
+        }
+    }
+
+    pub(super) async fn ask<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let store = self.shared.engine.store().name();
+        deadline(store, operation, self.config.store_timeout, call).await
+    }
+
+    pub(super) fn store_unavailable(&self, error: StoreError) -> Stop {
+        let retry_after = self.config.retry_after;
+        Stop::Reject(
+            Rejection::StoreUnavailable { retry_after },
+            Some(error.into()),
+        )
+    }
+
+    pub(super) fn outcome_unknown(&self, error: StoreError) -> Stop {
+        let retry_after = self.config.retry_after;
+        Stop::Reject(
+            Rejection::OutcomeUnknown { retry_after },
+            Some(error.into()),
+        )
+    }
+
+    pub(super) fn outcome<R, E>(&self, work: &Work<R, E>) -> Outcome {
+        let (head, body, trailers) = match work {
+            Work::Whole(head, body, trailers) => (head, &body[..], trailers.as_ref()),
+            Work::GoesOn(head, ..) => (head, &[][..], None),
+            _ => return Outcome::Uncertain,
+        };
+        let said = head.extensions.get::<Outcome>().copied();
+        let said = said.or_else(|| self.config.outcome.as_ref()?(head));
+        said.unwrap_or_else(|| match Outcome::of(head, body, trailers) {
+            // The handler was refused its input, half-way.
+            Outcome::Keep if self.request.has_failed() && head.status.is_client_error() => {
+                Outcome::Forget
+            }
+            outcome => outcome,
+        })
+    }
+
+    /// What is kept of an answer.
+    pub(super) fn completion<R, E>(&self, work: &Work<R, E>) -> Option<(Arc<Answer>, Completion)> {
+        let (head, body, trailers) = match work {
+            Work::Whole(head, body, trailers) => (head, Some(body.clone()), trailers.clone()),
+            Work::GoesOn(head, ..) => (head, None, None),
+            _ => return None,
+        };
+        let answer = Answer {
+            status: head.status,
+            headers: kept(&head.headers, &self.config.not_kept),
+            body,
+            trailers,
+        };
+        let stored = encode(&self.config, &self.id, &answer).unwrap_or_else(|error| {
+            tracing::error!(error = &*error, record = %self.id, "an answer cannot be encoded");
+            Bytes::new()
+        });
+        let retention = self.config.retention;
+        let completion = Completion::new(self.request.current(), stored, retention);
+        Some((Arc::new(answer), completion))
+    }
+
+    /// What the handler has said.
+    pub(super) fn respond<R, E>(&self, work: Work<R, E>) -> Answered<R, E> {
+        let retry_after = self.config.retry_after;
+        Ok(match work {
+            Work::Whole(head, data, trailers) => {
+                Response::from_parts(head, ResponseBody::whole(data, trailers))
+            }
+            Work::GoesOn(head, data, rest) => {
+                Response::from_parts(head, ResponseBody::rest(data, rest))
+            }
+            Work::BrokeOff(error) => self.stop(Stop::Reject(Rejection::AnswerFailed, Some(error))),
+            Work::TooSlow => self.stop(Rejection::TooSlow { retry_after }.into()),
+            Work::Failed(error) => return Err(error),
+            Work::Panicked(payload) => resume_unwind(payload),
+        })
+    }
+
+    pub(super) fn stop<R>(&self, stop: Stop) -> Response<ResponseBody<R>> {
+        stop.into_response(&self.config, &self.protocol)
+    }
+
+    /// What was just recorded.
+    pub(super) fn remember_own(&self, answer: &Arc<Answer>, completion: &Completion) {
+        // One that could not be encoded is replayed by nobody.
+        if !completion.answer.is_empty() {
+            self.remember(Some(completion.fingerprint), answer, completion.retention);
+        }
+    }
+
+    pub(super) fn execution(&self, lease: Option<Lease>, lost: watch::Receiver<bool>) -> Execution {
+        let (request, config) = (self.request.clone(), Arc::clone(&self.config));
+        Execution::new(self.id, lease, lost, request, config)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            answer_bytes: self.config.max_answer_bytes,
+            execution: self.config.max_execution,
+        }
+    }
+
+    pub(super) fn verdict<R, E>(&self, work: &Work<R, E>) -> Verdict {
+        let outcome = self.outcome(work);
+        let kept = match outcome {
+            Outcome::Keep => self.completion(work),
+            Outcome::Forget | Outcome::Uncertain => None,
+        };
+        Verdict { outcome, kept }
+    }
+}
+
+pub(crate) fn encode(config: &Config, id: &RecordId, answer: &Answer) -> Result<Bytes, BoxError> {
+    let plain = answer.encode();
+    let stored = match &config.codec {
+        None => plain,
+        Some(codec) => codec.encode(id, plain)?,
+    };
+    // Empty means erased.
+    if stored.is_empty() {
+        return Err("the codec has made nothing of it".into());
+    }
+    Ok(stored.into())
+}
