@@ -99,3 +99,58 @@ on conflict (id) do update set
     expires_at = excluded.expires_at,
     answer = excluded.answer
 where visible_until <= ?7";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+    use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
+
+    use super::*;
+
+    async fn in_memory() -> SqlitePool {
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect("sqlite::memory:").await.unwrap();
+        let sql = crate::store::SqliteStore::migrator().sql(0);
+        pool.execute(AssertSqlSafe(sql).into_sql_str())
+            .await
+            .unwrap();
+        pool
+    }
+
+    /// How SQLite goes about a statement, a line for each table that it looks at.
+    async fn plan(pool: &SqlitePool, sql: &str) -> Vec<String> {
+        let explain = AssertSqlSafe(format!("explain query plan {sql}"));
+        let lines: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).fetch_all(pool).await.unwrap();
+        lines.into_iter().map(|line| line.3).collect()
+    }
+
+    #[tokio::test]
+    async fn no_statement_reads_the_whole_table() {
+        let pool = in_memory().await;
+        let by_id =
+            "SEARCH purlin_idempotency USING INDEX sqlite_autoindex_purlin_idempotency_1 (id=?)";
+        for sql in [FIND, EXTEND, RELEASE, ABANDON, REMOVE] {
+            assert_eq!(plan(&pool, sql).await, [by_id], "{sql}");
+        }
+        // The unique index is what an upsert looks into, and no plan names it.
+        for sql in [CLAIM, COMPLETE, KEEP] {
+            assert_eq!(plan(&pool, sql).await, [""; 0], "{sql}");
+        }
+        assert_eq!(
+            plan(&pool, ERASE).await,
+            ["SEARCH purlin_idempotency USING INDEX purlin_idempotency_scope (scope=?)"]
+        );
+        let plan = plan(&pool, PURGE).await;
+        let searches = [
+            "SEARCH purlin_idempotency USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH purlin_idempotency USING INDEX purlin_idempotency_visible (visible_until<?)",
+        ];
+        for search in searches {
+            assert!(plan.iter().any(|line| line == search), "{plan:?}");
+        }
+        // Neither all records nor a sort of those that were found.
+        let costly = |line: &String| line.starts_with("SCAN") || line.contains("TEMP B-TREE");
+        assert!(!plan.iter().any(costly), "{plan:?}");
+    }
+}
