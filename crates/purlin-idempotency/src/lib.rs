@@ -45,6 +45,9 @@ pub use record_id::{RecordId, ScopeId};
 pub use rejection::{Rejection, problems};
 pub use scope::Scope;
 pub use service::Idempotency;
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use store::SqliteStore;
 #[doc(inline)]
 pub use store::{IdempotencyStore, LeaseLost, MemoryStore, TransactionalStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

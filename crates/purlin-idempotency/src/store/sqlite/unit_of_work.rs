@@ -1,0 +1,174 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use http::Extensions;
+use purlin_store::sqlite::begin_immediate;
+use purlin_store::{StoreError, StoreErrorKind, deadline};
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use super::row::Row;
+use super::under_way::Place;
+use super::{NAME, SqliteStore};
+use crate::RecordId;
+use crate::store::{Begun, Completion, Settled, TransactionalStore, UnitOfWork};
+use crate::transaction::Slot;
+
+#[async_trait]
+impl TransactionalStore for SqliteStore {
+    /// Statements: one read, and then `BEGIN IMMEDIATE`, which waits for other writers for up to the
+    /// busy timeout of the connection ([`Conflict`](StoreErrorKind::Conflict)). An id that is
+    /// under way in this process is [`Busy`](Begun::Busy) without a statement or a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing has begun.
+    async fn begin(&self, id: &RecordId) -> Result<Begun, StoreError> {
+        // Before the read: whoever leaves the table has committed, and is found by it.
+        let Some(place) = self.under_way.enter(*id) else {
+            return Ok(Begun::Busy);
+        };
+        deadline(NAME, "begin", self.timeout, async {
+            let now = self.now();
+            if let Some(row) = Row::find(&self.pool, id, now).await? {
+                return Ok(Begun::Existing(row.into_existing(now)?));
+            }
+            let mut transaction = begin_immediate(&self.pool).await?;
+            let rolled_back = RolledBack::watch(&mut transaction).await?;
+            Ok::<_, StoreError>(Begun::Started(Box::new(SqliteUnit {
+                home: Home(Slot::new(transaction)),
+                rolled_back,
+                store: self.clone(),
+                id: *id,
+                _place: place,
+            })))
+        })
+        .await
+    }
+}
+
+/// A transaction that has the write lock.
+///
+/// The fields are dropped from top to bottom: the place is given back last.
+#[derive(Debug)]
+struct SqliteUnit {
+    home: Home,
+    rolled_back: RolledBack,
+    store: SqliteStore,
+    id: RecordId,
+    _place: Place,
+}
+
+/// The slot, out of which the transaction is taken on drop: the extensions of the request have the
+/// slot too, and may live longer.
+#[derive(Debug)]
+struct Home(Slot<Sqlite>);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+/// Whether the transaction has been rolled back behind sqlx's back.
+///
+/// SQLite does so by itself when the disk is full, for instance, and the handler may have ignored
+/// that error. The connection commits each statement at once then, and the record would be kept
+/// without the handler's writes.
+#[derive(Debug)]
+struct RolledBack(Arc<AtomicBool>);
+
+impl RolledBack {
+    async fn watch(transaction: &mut Transaction<'static, Sqlite>) -> Result<Self, sqlx::Error> {
+        let seen = Arc::new(AtomicBool::new(false));
+        let in_hook = Arc::clone(&seen);
+        transaction
+            .lock_handle()
+            .await?
+            .set_rollback_hook(move || in_hook.store(true, Ordering::Release));
+        Ok(Self(seen))
+    }
+
+    fn seen(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[async_trait]
+impl UnitOfWork for SqliteUnit {
+    fn share(&mut self, extensions: &mut Extensions) {
+        extensions.insert(self.home.0.clone());
+    }
+
+    /// Statements: the record's insert, and `COMMIT`.
+    async fn commit(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
+        deadline(NAME, "commit", self.store.timeout, async {
+            let Some(mut transaction) = self.home.0.take() else {
+                return Ok(Settled::NotReturned);
+            };
+            if self.rolled_back.seen() {
+                let error = StoreError::new(StoreErrorKind::Unavailable, NAME, "commit");
+                return Err(error.with_source("the transaction was rolled back before its end"));
+            }
+            if self.keep(&mut *transaction, completion).await? {
+                transaction.commit().await?;
+                return Ok(Settled::Applied);
+            }
+            self.end(transaction).await?;
+            Ok::<_, StoreError>(Settled::Lost)
+        })
+        .await
+    }
+
+    /// Statements: `ROLLBACK`, and the record's insert, which commits itself.
+    async fn refuse(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
+        deadline(NAME, "refuse", self.store.timeout, async {
+            let Some(transaction) = self.home.0.take() else {
+                return Ok(Settled::NotReturned);
+            };
+            self.end(transaction).await?;
+            let kept = self.keep(&self.store.pool, completion).await?;
+            Ok::<_, StoreError>(if kept {
+                Settled::Applied
+            } else {
+                Settled::Lost
+            })
+        })
+        .await
+    }
+
+    /// Statements: `ROLLBACK`.
+    async fn roll_back(self: Box<Self>) -> Result<(), StoreError> {
+        deadline(NAME, "roll back", self.store.timeout, async {
+            match self.home.0.take() {
+                Some(transaction) => self.end(transaction).await,
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+impl SqliteUnit {
+    async fn end(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+        match transaction.rollback().await {
+            // There is nothing to roll back any more.
+            Err(_) if self.rolled_back.seen() => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    async fn keep(
+        &self,
+        executor: impl SqliteExecutor<'_>,
+        completion: &Completion,
+    ) -> Result<bool, sqlx::Error> {
+        let Completion {
+            fingerprint,
+            answer,
+            retention,
+        } = completion;
+        let statement = (self.store).keeping(&self.id, Some(fingerprint), answer, *retention);
+        Ok(statement.execute(executor).await?.rows_affected() > 0)
+    }
+}

@@ -1,0 +1,13 @@
+//! The store in an SQLite file: real files, other processes, and the ends that they come to.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod cancelled;
+mod harness;
+mod joined;
+mod leases;
+mod other_process;
+mod reference;
+mod schema;
+mod statements;
+mod units_of_work;
