@@ -17,6 +17,9 @@ pub use inbox::{Inbox, Received};
 pub use key::{Key, KeySyntax};
 pub use record_id::{RecordId, ScopeId};
 pub use scope::Scope;
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use store::PostgresStore;
 #[doc(inline)]
 pub use store::{IdempotencyStore, LeaseLost, MemoryStore, TransactionalStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

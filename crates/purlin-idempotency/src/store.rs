@@ -2,6 +2,8 @@
 
 pub(crate) mod entry;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod transaction;
 
 use std::{fmt, time::Duration};
@@ -13,6 +15,8 @@ use uuid::Uuid;
 
 pub use self::entry::Entry;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::transaction::{Begun, Settled, TransactionalStore, UnitOfWork};
 use crate::{Fingerprint, RecordId, ScopeId};
 
