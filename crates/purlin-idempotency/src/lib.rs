@@ -48,6 +48,9 @@ pub use service::Idempotency;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use store::SqliteStore;
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use store::PostgresStore;
 #[doc(inline)]
 pub use store::{IdempotencyStore, LeaseLost, MemoryStore, TransactionalStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -4,6 +4,8 @@ pub(crate) mod entry;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod transaction;
 
 use std::{fmt, time::Duration};
@@ -17,6 +19,8 @@ pub use self::entry::Entry;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::transaction::{Begun, Settled, TransactionalStore, UnitOfWork};
 use crate::{Fingerprint, RecordId, ScopeId};
 

@@ -1,0 +1,1 @@
+drop table {schema}.purlin_idempotency_records;

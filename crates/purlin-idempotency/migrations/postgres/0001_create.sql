@@ -1,0 +1,18 @@
+create table {schema}.purlin_idempotency_records (
+    id bytea primary key,           -- 32 bytes
+    scope bytea not null,           -- 16 bytes
+    state smallint not null,        -- 0 in flight, 1 completed
+    attempt bigint not null,
+    nonce bytea not null,           -- 16 bytes
+    fingerprint bytea,              -- 41 bytes; null while not known, and once erased
+    lease_until timestamptz,        -- null when completed
+    expires_at timestamptz not null,
+    answer bytea                    -- null while in flight; empty once erased
+);
+-- What encodes an answer compresses it, where that is wanted.
+alter table {schema}.purlin_idempotency_records alter column answer set storage external;
+create index purlin_idempotency_records_expires_at
+    on {schema}.purlin_idempotency_records (expires_at);
+-- What can be erased, and nothing else: a claim does not write to this index.
+create index purlin_idempotency_records_scope
+    on {schema}.purlin_idempotency_records (scope) where state = 1 and fingerprint is not null;

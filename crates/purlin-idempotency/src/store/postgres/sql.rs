@@ -1,0 +1,173 @@
+use std::sync::Arc;
+
+use purlin_store::SchemaName;
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+// `$1` is the override of the clock everywhere, and `$2` the id but for `ERASE` and `PURGE`.
+// Durations are microseconds.
+
+/// The time, asked for once for each statement, so that it is the same everywhere in it. The planner
+/// takes it for a constant where it is read by `{now}`, and so can use an index.
+const CLOCK: &str = "clock as materialized (
+    select coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', clock_timestamp()) as now)";
+
+const NOW: &str = "(select now from clock)";
+
+const EXPIRED: &str = "(r.expires_at <= {now} and (r.state = 1 or r.lease_until <= {now}))";
+
+/// The record of the lease `($2, $3, $4)`, while its work has not ended.
+const LEASED: &str = "r.id = $2 and r.attempt = $3 and r.nonce = $4 and r.state = 0
+    and ({now} < r.expires_at or {now} < r.lease_until)";
+
+/// What `Record::read` reads.
+const COLUMNS: &str = "r.state, r.attempt, r.nonce, r.fingerprint, r.answer, {expired} as expired,
+    (extract(epoch from r.lease_until - {now}) * 1000000)::bigint as lease_micros,
+    (extract(epoch from r.expires_at - {now}) * 1000000)::bigint as expiry_micros";
+
+/// An id that has a row is only read, whatever becomes of it: neither a lock nor a dead row is left.
+/// No row here, and none made, means that one was committed after this statement had begun.
+const CLAIM: &str = "with {clock},
+seen as (select {columns} from {records} r where r.id = $2),
+fresh as (
+    insert into {records} (id, scope, state, attempt, nonce, fingerprint, lease_until, expires_at)
+    select $2, $3, 0, 1, $4, $5,
+        {now} + $6 * interval '1 microsecond', {now} + $7 * interval '1 microsecond'
+    where not exists (select from seen)
+    on conflict (id) do nothing
+    returning 1)
+select seen.*, exists (select from fresh) as fresh from (select) one left join seen on true";
+
+/// Makes an expired row, or a lapsed one where `$7` allows it, the row of a new lease. One that is
+/// locked belongs to a transaction that is about to end its work: it is left alone.
+const TAKE_OVER: &str = "with {clock},
+free as (
+    select r.id from {records} r
+    where r.id = $2 and ({expired} or ($7 and r.state = 0 and r.lease_until <= {now}
+        and (r.fingerprint is null or $4 is null or r.fingerprint = $4)))
+    for update skip locked)
+update {records} r set
+    state = 0,
+    attempt = case when {now} < r.expires_at then r.attempt + 1 else 1 end,
+    nonce = $3,
+    fingerprint = case when {now} < r.expires_at then coalesce($4, r.fingerprint) else $4 end,
+    lease_until = {now} + $5 * interval '1 microsecond',
+    expires_at = {now} + $6 * interval '1 microsecond',
+    answer = null
+from free where r.id = free.id
+returning r.attempt";
+
+const EXTEND: &str = "with {clock}
+update {records} r set
+    lease_until = {now} + $5 * interval '1 microsecond',
+    expires_at = greatest(r.expires_at, {now} + $5 * interval '1 microsecond')
+where {leased}";
+
+const COMPLETE: &str = "with {clock}
+update {records} r set
+    state = 1, fingerprint = $5, lease_until = null,
+    expires_at = {now} + $6 * interval '1 microsecond', answer = $7
+where {leased}";
+
+/// Adds a completed record unless a visible one is there. An expired row is overwritten. The unique
+/// index decides between several, which may take until a transaction ends that was first.
+///
+/// `$9` is when the transaction of the work began: another one in its place means that the work was
+/// committed or rolled back already, and the record must not stand alone.
+const KEEP: &str = "with {clock},
+seen as (select {columns} from {records} r where r.id = $2),
+here as (select coalesce(now() = timestamptz 'epoch' + $9 * interval '1 microsecond', true) as same),
+kept as (
+    insert into {records} as r (id, scope, state, attempt, nonce, fingerprint, expires_at, answer)
+    select $2, $3, 1, $4, $5, $6, {now} + $7 * interval '1 microsecond', $8
+    from here where same and not exists (select from seen where not expired)
+    on conflict (id) do update set
+        state = 1, attempt = excluded.attempt, nonce = excluded.nonce,
+        fingerprint = excluded.fingerprint, lease_until = null,
+        expires_at = excluded.expires_at, answer = excluded.answer
+    where {expired}
+    returning 1)
+select seen.*, exists (select from kept) as kept, same from here left join seen on true";
+
+const RELEASE: &str = "with {clock} delete from {records} r where {leased}";
+
+const ABANDON: &str = "with {clock}
+update {records} r set lease_until = least(r.lease_until, {now}) where {leased}";
+
+const GET: &str = "with {clock} select {columns} from {records} r where r.id = $2";
+
+const REMOVE: &str = "with {clock}
+delete from {records} r where r.id = $2 returning not {expired} as visible";
+
+/// In the order of ids, so that two of them do not wait for each other.
+const ERASE: &str = "with {clock},
+found as (
+    select r.id, octet_length(r.answer) > 0 as answered from {records} r
+    where r.scope = $2 and r.state = 1 and r.fingerprint is not null and {now} < r.expires_at
+    order by r.id for update),
+erased as (
+    update {records} r set fingerprint = null, answer = '' from found
+    where r.id = found.id returning found.answered)
+select count(*) as erased from erased where answered";
+
+const PURGE: &str = "with {clock},
+found as materialized (
+    select r.id from {records} r where {expired}
+    order by r.expires_at limit $2 for update skip locked)
+delete from {records} r using found where r.id = found.id";
+
+/// The snapshot may be older than the lock: that there is no row is certain only once `KEEP` has
+/// made it. Who finds a row needs no lock.
+const BEGIN: &str = "with {clock},
+seen as (select {columns} from {records} r where r.id = $2)
+select seen.*,
+    case when exists (select from seen where not expired) then false
+        else pg_try_advisory_xact_lock($3) end as locked,
+    (extract(epoch from now()) * 1000000)::bigint as begun_micros
+from (select) one left join seen on true";
+
+/// The text of every statement for one schema. A clone of one is no copy.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) claim: SqlStr,
+    pub(super) take_over: SqlStr,
+    pub(super) extend: SqlStr,
+    pub(super) complete: SqlStr,
+    pub(super) keep: SqlStr,
+    pub(super) release: SqlStr,
+    pub(super) abandon: SqlStr,
+    pub(super) get: SqlStr,
+    pub(super) remove: SqlStr,
+    pub(super) erase: SqlStr,
+    pub(super) purge: SqlStr,
+    pub(super) begin: SqlStr,
+}
+
+impl Statements {
+    pub(super) fn of(schema: &SchemaName) -> Self {
+        let records = format!("{}.purlin_idempotency_records", schema.quoted());
+        let text = |sql: &str| {
+            let sql = sql
+                .replace("{columns}", COLUMNS)
+                .replace("{leased}", LEASED)
+                .replace("{expired}", EXPIRED)
+                .replace("{clock}", CLOCK)
+                .replace("{now}", NOW)
+                .replace("{records}", &records);
+            AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+        };
+        Self {
+            claim: text(CLAIM),
+            take_over: text(TAKE_OVER),
+            extend: text(EXTEND),
+            complete: text(COMPLETE),
+            keep: text(KEEP),
+            release: text(RELEASE),
+            abandon: text(ABANDON),
+            get: text(GET),
+            remove: text(REMOVE),
+            erase: text(ERASE),
+            purge: text(PURGE),
+            begin: text(BEGIN),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `PostgresStore` on a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
+
+mod bouncer;
+mod concurrency;
+mod dropped;
+mod faults;
+mod harness;
+mod histories;
+mod inbox;
+mod joined;
+mod plans;
+mod round_trips;
+mod schema;
+mod units;
+mod wire;
