@@ -181,3 +181,25 @@ pub trait CompleteIn: fmt::Debug + Send + Sync {
         completion: &Completion,
     ) -> Result<Fenced, StoreError>;
 }
+
+macro_rules! complete_in {
+    ($feature:literal, $store:ident, $connection:ident) => {
+        #[cfg(feature = $feature)]
+        #[async_trait]
+        impl CompleteIn for crate::$store {
+            type Connection = sqlx::$connection;
+
+            async fn complete_in(
+                &self,
+                connection: &mut sqlx::$connection,
+                lease: &Lease,
+                completion: &Completion,
+            ) -> Result<Fenced, StoreError> {
+                Self::complete_in(self, connection, lease, completion).await
+            }
+        }
+    };
+}
+
+complete_in!("postgres", PostgresStore, PgConnection);
+complete_in!("sqlite", SqliteStore, SqliteConnection);

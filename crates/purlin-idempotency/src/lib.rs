@@ -45,12 +45,12 @@ pub use record_id::{RecordId, ScopeId};
 pub use rejection::{Rejection, problems};
 pub use scope::Scope;
 pub use service::Idempotency;
-#[cfg(feature = "sqlite")]
-#[doc(inline)]
-pub use store::SqliteStore;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use store::PostgresStore;
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use store::SqliteStore;
 #[doc(inline)]
 pub use store::{IdempotencyStore, LeaseLost, MemoryStore, TransactionalStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

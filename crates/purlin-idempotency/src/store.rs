@@ -2,10 +2,10 @@
 
 pub(crate) mod entry;
 mod memory;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod transaction;
 
 use std::{fmt, time::Duration};
@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 pub use self::entry::Entry;
 pub use self::memory::MemoryStore;
-#[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 pub use self::transaction::{Begun, Settled, TransactionalStore, UnitOfWork};
 use crate::{Fingerprint, RecordId, ScopeId};
 
