@@ -11,8 +11,9 @@ use std::time::Duration;
 use purlin_store::{
     Clock, Migration, Migrations, SqliteMigrator, StoreError, SystemClock, deadline, unix_micros,
 };
-use sqlx::sqlite::{SqliteArguments, SqlitePool};
-use sqlx::{Sqlite, SqliteConnection, SqliteExecutor, query::Query};
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteQueryResult};
+use sqlx::{Sqlite, SqliteConnection, query::Query};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::row::{after, stored};
 use self::under_way::UnderWay;
@@ -21,6 +22,9 @@ use crate::{Fingerprint, Inbox, Received, RecordId};
 
 const NAME: &str = "sqlite";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The only right of this store to write.
+type Turn = OwnedMutexGuard<()>;
 
 type Statement = Query<'static, Sqlite, SqliteArguments>;
 
@@ -58,19 +62,19 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// # Writers wait for each other
 ///
 /// A file has one writer at a time. A unit of work is a writer from `begin` to its end: other writes,
-/// those for other ids and those of a handler beside its transaction included, wait for it for up to
-/// the busy timeout and fail with
-/// [`Conflict`](purlin_store::StoreErrorKind::Conflict), or with
-/// [`Timeout`](purlin_store::StoreErrorKind::Timeout) when no connection becomes free. Replays do
-/// not wait.
+/// those for other ids and those of a handler beside its transaction included, wait for it. Those
+/// through this store wait in the order in which they came, without a connection, for up to the
+/// pool's time limit for one, and fail with [`Timeout`](purlin_store::StoreErrorKind::Timeout). Those
+/// of other processes wait for up to the busy timeout and fail with
+/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Replays do not wait.
 ///
-/// Clones share the table of ids that are under way, by which a duplicate in the same process is
-/// told so at once. Make one store for each process and clone it.
+/// Clones share that queue, and the table of ids that are under way, by which a duplicate in the
+/// same process is told so at once. Make one store for each process and clone it.
 ///
 /// # Time
 ///
-/// It is the clock of the process, read before a write waits for its turn: a lease is at most
-/// shorter than was asked for.
+/// It is the clock of the process, read before a write waits for another process: a lease is at
+/// most shorter than was asked for.
 ///
 /// # Cancel safety
 ///
@@ -82,6 +86,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     under_way: UnderWay,
+    writer: Arc<Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -93,6 +98,7 @@ impl SqliteStore {
             clock: Arc::new(SystemClock),
             timeout: DEFAULT_TIMEOUT,
             under_way: UnderWay::default(),
+            writer: Arc::default(),
         }
     }
 
@@ -165,8 +171,9 @@ impl SqliteStore {
         lease: &Lease,
         completion: &Completion,
     ) -> Result<Fenced, StoreError> {
-        let statement = self.completing(lease, completion);
-        self.fenced("complete in", statement, connection).await
+        let complete = self.completing(lease, completion).execute(connection);
+        let done = deadline(NAME, "complete in", self.timeout, complete).await?;
+        Ok(fenced(&done))
     }
 
     /// Remembers a message in the transaction of the caller that does its work, or says that this was
@@ -189,11 +196,11 @@ impl SqliteStore {
     ) -> Result<Received, StoreError> {
         let id = inbox.record_id(message_id);
         let statement = self.keeping(&id, None, &[], inbox.retention());
-        let first = self.run("receive in", statement, connection).await? > 0;
-        Ok(if first {
-            Received::First
-        } else {
-            Received::Duplicate
+        let receive = statement.execute(connection);
+        let done = deadline(NAME, "receive in", self.timeout, receive).await?;
+        Ok(match done.rows_affected() {
+            0 => Received::Duplicate,
+            _ => Received::First,
         })
     }
 
@@ -201,30 +208,28 @@ impl SqliteStore {
         unix_micros(self.clock.now())
     }
 
-    /// Runs one statement to its end, and says how many rows it has changed.
-    async fn run(
-        &self,
-        operation: &'static str,
-        statement: Statement,
-        executor: impl SqliteExecutor<'_>,
-    ) -> Result<u64, StoreError> {
-        deadline(NAME, operation, self.timeout, async {
-            let done = statement.execute(executor).await?;
-            Ok::<_, sqlx::Error>(done.rows_affected())
-        })
-        .await
+    /// Waits until nobody else writes through this store, for as long as for a connection.
+    ///
+    /// SQLite would wait by itself, but in a connection that readers may need, and by looking again
+    /// every now and then.
+    async fn turn(&self, operation: &'static str) -> Result<Turn, StoreError> {
+        let limit = self.pool.options().get_acquire_timeout();
+        let turn = Arc::clone(&self.writer).lock_owned();
+        let turn = async { Ok::<_, StoreError>(turn.await) };
+        deadline(NAME, operation, limit, turn).await
     }
 
-    async fn fenced(
+    /// Makes one write when its turn has come.
+    async fn write<T>(
         &self,
         operation: &'static str,
-        statement: Statement,
-        executor: impl SqliteExecutor<'_>,
-    ) -> Result<Fenced, StoreError> {
-        Ok(match self.run(operation, statement, executor).await? {
-            0 => Fenced::Lost,
-            _ => Fenced::Applied,
+        write: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        deadline(NAME, operation, self.timeout, async {
+            let _turn = self.turn(operation).await?;
+            Ok::<_, StoreError>(write.await?)
         })
+        .await
     }
 
     /// A statement whose first parameters are a lease and the time.
@@ -265,6 +270,13 @@ impl SqliteStore {
             .bind(after(now, retention))
             .bind(answer)
             .bind(now)
+    }
+}
+
+fn fenced(done: &SqliteQueryResult) -> Fenced {
+    match done.rows_affected() {
+        0 => Fenced::Lost,
+        _ => Fenced::Applied,
     }
 }
 

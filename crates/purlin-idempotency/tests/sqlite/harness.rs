@@ -11,6 +11,7 @@ use purlin_idempotency::{
 use purlin_store::sqlite::{Durability, SqliteConfig};
 use purlin_store::testing::ManualClock;
 use purlin_testkit::TestFile;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -51,6 +52,16 @@ pub(crate) async fn prepare(file: TestFile, pool: SqlitePool) -> Place {
         store,
         clock,
     }
+}
+
+/// A store in the same file that does not wait for other writers at all, with a table of its own of the
+/// ids that are under way.
+pub(crate) async fn impatient(place: &Place) -> SqliteStore {
+    let options = SqliteConnectOptions::new()
+        .filename(place.file.path())
+        .busy_timeout(Duration::ZERO);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    SqliteStore::new(pool).with_clock(place.clock.clone())
 }
 
 pub(crate) fn clock() -> ManualClock {

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced, State};
-use purlin_idempotency::{IdempotencyStore as _, LeaseLost, SqliteStore};
+use purlin_idempotency::{IdempotencyStore as _, LeaseLost};
 use purlin_store::StoreErrorKind;
 use purlin_store::sqlite::begin_immediate;
 use tokio::sync::Barrier;
 
 use crate::harness::{
-    HOUR, MINUTE, acquire, answer, completion, config, existing, fingerprint, id, id_in, place,
+    HOUR, MINUTE, acquire, answer, completion, existing, fingerprint, id, id_in, impatient, place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,9 +74,7 @@ async fn what_only_reads_does_not_wait_for_a_writer() {
         .unwrap();
     acquire(&place.store, id(2)).await;
 
-    let impatient = config(place.file.path()).with_busy_timeout(Duration::ZERO);
-    let impatient = SqliteStore::new(impatient.with_max_connections(1).connect().await.unwrap())
-        .with_clock(place.clock.clone());
+    let impatient = impatient(&place).await;
     let writer = begin_immediate(&place.pool).await.unwrap();
     assert_eq!(answer(&impatient, &id(1)).await.as_deref(), Some("done"));
     for n in [1, 2] {

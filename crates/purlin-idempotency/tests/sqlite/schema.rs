@@ -1,8 +1,7 @@
 use std::error::Error as _;
-use std::time::Duration;
 
 use purlin_idempotency::store::{Completion, Nonce};
-use purlin_idempotency::{IdempotencyStore as _, SqliteStore};
+use purlin_idempotency::{Fingerprint, IdempotencyStore as _, SqliteStore};
 use purlin_store::{SchemaError, StoreErrorKind};
 use purlin_testkit::TestFile;
 use sqlx::{AssertSqlSafe, SqlitePool};
@@ -83,23 +82,26 @@ async fn rows_are_what_they_were() {
         .unwrap();
     let row = async || -> String {
         sqlx::query_scalar(
-            "select concat_ws(' ', hex(id), hex(scope), attempt, hex(nonce),
-                 coalesce(hex(fingerprint), 'null'), coalesce(lease_until, 'null'), expires_at,
-                 coalesce(hex(answer), 'null'), visible_until)
+            "select concat_ws(' ', quote(id), quote(scope), attempt, quote(nonce), quote(fingerprint),
+                 quote(lease_until), expires_at, quote(answer), visible_until)
              from purlin_idempotency",
         )
         .fetch_one(&place.pool)
         .await
         .unwrap()
     };
-    let key = "5C7F 9D11 1";
-    assert_eq!(row().await, key);
+    let key = "X'F97ED096C7EA9C348AF46AAB9B20D2AD8788E96EE8ACB7C670BF1F7E7AC21CF6' \
+               X'A2D529CAA119FB5250B0B701E55F1E61' 1 X'07070707070707070707070707070707'";
+    let in_flight = "NULL 1700000060000000 1702592000000000 NULL 1702592000000000";
+    assert_eq!(row().await, format!("{key} {in_flight}"));
     let completion = Completion::new(fingerprint(0xAB), "{}".into(), HOUR);
     let _ = place.store.complete(&lease, &completion).await.unwrap();
-    assert_eq!(row().await, key);
-    place.clock.advance(Duration::from_secs(1));
+    let fingerprint = "AB".repeat(Fingerprint::BYTES);
+    let completed = format!("X'{fingerprint}' NULL 1700003600000000 X'7B7D' 1700003600000000");
+    assert_eq!(row().await, format!("{key} {completed}"));
     place.store.erase_scope(&id(1).scope()).await.unwrap();
-    assert_eq!(row().await, key);
+    let erased = "NULL NULL 1700003600000000 NULL 1700003600000000";
+    assert_eq!(row().await, format!("{key} {erased}"));
 }
 
 #[tokio::test]

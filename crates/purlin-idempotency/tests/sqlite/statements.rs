@@ -116,7 +116,8 @@ async fn the_costs_are_what_the_documentation_says() {
     store.claim(&claim).await.unwrap();
     counted.since("claim: taken over", 2, 1);
     let _ = store.release(&lease).await.unwrap();
-    counted.since("release: lost", 1, 0);
+    // SQLite asks the hook, and then has nothing to write.
+    counted.since("release: lost", 1, 1);
     store.remove(&id(1)).await.unwrap();
     counted.since("remove", 1, 1);
     let _ = store.complete(&lease, &completion("done")).await.unwrap();

@@ -1,17 +1,13 @@
-use std::time::Duration;
-
 use http::Extensions;
 use purlin_idempotency::store::{Begun, Settled, UnitOfWork};
-use purlin_idempotency::{
-    IdempotencyStore as _, RequestTransaction, SqliteStore, TransactionalStore as _,
-};
+use purlin_idempotency::{IdempotencyStore as _, RequestTransaction, TransactionalStore as _};
 use purlin_store::{Clock as _, StoreErrorKind};
 use purlin_testkit::TestFile;
 use sqlx::{Acquire as _, Sqlite, SqliteConnection};
 
 use crate::harness::{
-    HOUR, acquire, answer, completion, config, effect, effects, id, insert_effect, place, prepare,
-    started,
+    HOUR, acquire, answer, completion, config, effect, effects, id, impatient, insert_effect,
+    place, prepare, started,
 };
 
 #[tokio::test]
@@ -90,9 +86,7 @@ async fn replays_proceed_beside_a_unit_of_work() {
     let unit = started(&place.store, &id(1)).await;
     let settled = unit.commit(&completion("done")).await.unwrap();
     assert_eq!(settled, Settled::Applied);
-    let impatient = config(place.file.path()).with_busy_timeout(Duration::ZERO);
-    let impatient =
-        SqliteStore::new(impatient.connect().await.unwrap()).with_clock(place.clock.clone());
+    let impatient = impatient(&place).await;
 
     let unit = started(&place.store, &id(2)).await;
     assert!(matches!(
@@ -104,6 +98,37 @@ async fn replays_proceed_beside_a_unit_of_work() {
     drop(unit);
     // The place of an id that could not begin was given back.
     place.store.begin(&id(3)).await.unwrap();
+}
+
+/// Who waits to write has no connection meanwhile.
+#[tokio::test]
+async fn writers_that_wait_leave_the_connections_to_readers() {
+    let file = TestFile::new();
+    let pool = config(file.path()).with_max_connections(2).connect().await;
+    let place = prepare(file, pool.unwrap()).await;
+    let unit = started(&place.store, &id(0)).await;
+    let waiting: Vec<_> = (1..=10)
+        .map(|n| {
+            let store = place.store.clone();
+            tokio::spawn(async move {
+                if n % 2 == 0 {
+                    acquire(&store, id(n)).await;
+                } else {
+                    let unit = started(&store, &id(n)).await;
+                    let settled = unit.commit(&completion("done")).await.unwrap();
+                    assert_eq!(settled, Settled::Applied);
+                }
+            })
+        })
+        .collect();
+    // Often enough for the others to take every connection, if they were to.
+    for _ in 0..200 {
+        assert_eq!(place.store.get(&id(0)).await.unwrap(), None);
+    }
+    drop(unit);
+    for task in waiting {
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use purlin_store::{StoreError, deadline};
 
 use super::row::{Row, after};
-use super::{NAME, SqliteStore, sql};
+use super::{NAME, SqliteStore, fenced, sql};
 use crate::store::{
     Claim, Claimed, Completion, Existing, Fenced, IdempotencyStore, Lease, LeaseLost,
 };
@@ -21,23 +21,30 @@ impl IdempotencyStore for SqliteStore {
     }
 
     async fn extend(&self, lease: &Lease, ttl: Duration) -> Result<Fenced, StoreError> {
-        let statement = self.owned(sql::EXTEND, lease).bind(after(self.now(), ttl));
-        self.fenced("extend", statement, &self.pool).await
+        let extend = async {
+            let statement = self.owned(sql::EXTEND, lease);
+            let lease_until = after(self.now(), ttl);
+            statement.bind(lease_until).execute(&self.pool).await
+        };
+        Ok(fenced(&self.write("extend", extend).await?))
     }
 
     async fn complete(&self, lease: &Lease, completion: &Completion) -> Result<Fenced, StoreError> {
-        let statement = self.completing(lease, completion);
-        self.fenced("complete", statement, &self.pool).await
+        let complete = async {
+            let statement = self.completing(lease, completion);
+            statement.execute(&self.pool).await
+        };
+        Ok(fenced(&self.write("complete", complete).await?))
     }
 
     async fn release(&self, lease: &Lease) -> Result<Fenced, StoreError> {
-        let statement = self.owned(sql::RELEASE, lease);
-        self.fenced("release", statement, &self.pool).await
+        let release = async { self.owned(sql::RELEASE, lease).execute(&self.pool).await };
+        Ok(fenced(&self.write("release", release).await?))
     }
 
     async fn abandon(&self, lease: &Lease) -> Result<Fenced, StoreError> {
-        let statement = self.owned(sql::ABANDON, lease);
-        self.fenced("abandon", statement, &self.pool).await
+        let abandon = async { self.owned(sql::ABANDON, lease).execute(&self.pool).await };
+        Ok(fenced(&self.write("abandon", abandon).await?))
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Existing>, StoreError> {
@@ -50,35 +57,38 @@ impl IdempotencyStore for SqliteStore {
     }
 
     async fn remove(&self, id: &RecordId) -> Result<bool, StoreError> {
-        deadline(NAME, "remove", self.timeout, async {
-            let removed: Vec<bool> = sqlx::query_scalar(sql::REMOVE)
+        let remove = async {
+            sqlx::query_scalar(sql::REMOVE)
                 .bind(&id.as_bytes()[..])
                 .bind(self.now())
                 .fetch_all(&self.pool)
-                .await?;
-            Ok::<_, sqlx::Error>(removed == [true])
-        })
-        .await
+                .await
+        };
+        let removed: Vec<bool> = self.write("remove", remove).await?;
+        Ok(removed == [true])
     }
 
     /// Holds the write lock while it changes all records of the scope. The bytes stay in unused
     /// pages of the file until these are used again, unless the pool sets `pragma secure_delete`.
     async fn erase_scope(&self, scope: &ScopeId) -> Result<u64, StoreError> {
-        deadline(NAME, "erase scope", self.timeout, async {
-            let had_answer: Vec<bool> = sqlx::query_scalar(sql::ERASE)
+        let erase = async {
+            sqlx::query_scalar(sql::ERASE)
                 .bind(&scope.as_bytes()[..])
                 .bind(self.now())
                 .fetch_all(&self.pool)
-                .await?;
-            let erased = had_answer.into_iter().filter(|had| *had).count();
-            Ok::<_, sqlx::Error>(u64::try_from(erased).unwrap_or(u64::MAX))
-        })
-        .await
+                .await
+        };
+        let had_answer: Vec<bool> = self.write("erase scope", erase).await?;
+        let erased = had_answer.into_iter().filter(|had| *had).count();
+        Ok(u64::try_from(erased).unwrap_or(u64::MAX))
     }
 
     async fn purge_expired(&self, limit: u32) -> Result<u64, StoreError> {
-        let statement = sqlx::query(sql::PURGE).bind(self.now()).bind(limit);
-        self.run("purge expired", statement, &self.pool).await
+        let purge = async {
+            let statement = sqlx::query(sql::PURGE).bind(self.now()).bind(limit);
+            statement.execute(&self.pool).await
+        };
+        Ok(self.write("purge expired", purge).await?.rows_affected())
     }
 }
 
@@ -94,17 +104,21 @@ impl SqliteStore {
                     return Ok(Claimed::Existing(row.into_existing(now)?));
                 }
             }
-            let attempt: Vec<i64> = sqlx::query_scalar(sql::CLAIM)
-                .bind(&claim.id.as_bytes()[..])
-                .bind(&claim.id.scope().as_bytes()[..])
-                .bind(&claim.nonce.as_bytes()[..])
-                .bind(claim.fingerprint.as_ref().map(|f| &f.as_bytes()[..]))
-                .bind(after(now, claim.lease_ttl))
-                .bind(after(now, claim.unresolved_ttl))
-                .bind(now)
-                .bind(claim.lease_lost == LeaseLost::Reexecute)
-                .fetch_all(&self.pool)
-                .await?;
+            let upsert = async {
+                let now = self.now();
+                sqlx::query_scalar(sql::CLAIM)
+                    .bind(&claim.id.as_bytes()[..])
+                    .bind(&claim.id.scope().as_bytes()[..])
+                    .bind(&claim.nonce.as_bytes()[..])
+                    .bind(claim.fingerprint.as_ref().map(|f| &f.as_bytes()[..]))
+                    .bind(after(now, claim.lease_ttl))
+                    .bind(after(now, claim.unresolved_ttl))
+                    .bind(now)
+                    .bind(claim.lease_lost == LeaseLost::Reexecute)
+                    .fetch_all(&self.pool)
+                    .await
+            };
+            let attempt: Vec<i64> = self.write("claim", upsert).await?;
             // None: somebody was faster since the read, and the next one finds what they did.
             if let [attempt] = attempt[..] {
                 return Ok(Claimed::Acquired(Lease {

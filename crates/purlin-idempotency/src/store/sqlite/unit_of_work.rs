@@ -9,7 +9,7 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use super::row::Row;
 use super::under_way::Place;
-use super::{NAME, SqliteStore};
+use super::{NAME, SqliteStore, Turn};
 use crate::RecordId;
 use crate::store::{Begun, Completion, Settled, TransactionalStore, UnitOfWork};
 use crate::transaction::Slot;
@@ -33,6 +33,7 @@ impl TransactionalStore for SqliteStore {
             if let Some(row) = Row::find(&self.pool, id, now).await? {
                 return Ok(Begun::Existing(row.into_existing(now)?));
             }
+            let turn = self.turn("begin").await?;
             let mut transaction = begin_immediate(&self.pool).await?;
             let rolled_back = RolledBack::watch(&mut transaction).await?;
             Ok::<_, StoreError>(Begun::Started(Box::new(SqliteUnit {
@@ -40,6 +41,7 @@ impl TransactionalStore for SqliteStore {
                 rolled_back,
                 store: self.clone(),
                 id: *id,
+                _turn: turn,
                 _place: place,
             })))
         })
@@ -56,6 +58,7 @@ struct SqliteUnit {
     rolled_back: RolledBack,
     store: SqliteStore,
     id: RecordId,
+    _turn: Turn,
     _place: Place,
 }
 
