@@ -1,13 +1,19 @@
 //! Futures that are dropped at every await, as those of a client that hangs up.
 
-use purlin_idempotency::store::{Begun, Claim, Lease, Nonce, UnitOfWork};
-use purlin_idempotency::{IdempotencyStore as _, SqliteStore, TransactionalStore as _};
+use std::cell::Cell;
+
+use purlin_idempotency::store::{Begun, Claim, Fenced, Lease, Nonce, State, UnitOfWork};
+use purlin_idempotency::{
+    IdempotencyStore as _, Inbox, Received, SqliteStore, TransactionalStore as _,
+};
+use purlin_store::sqlite::begin_immediate;
 use purlin_store::testing::{Dropped, drop_at_every_await};
 use purlin_testkit::TestFile;
 use sqlx::SqlitePool;
 
 use crate::harness::{
-    HOUR, MINUTE, Place, acquire, completion, config, effect, effects, id, prepare, started,
+    HOUR, MINUTE, Place, acquire, completion, config, effect, effects, id, insert_effect, prepare,
+    started,
 };
 
 /// A worker thread that answers at once leaves no place to be dropped at, so that one run may meet
@@ -186,6 +192,53 @@ async fn units_of_work() {
     }
     // Nothing is left in the way of anybody.
     acquire(&place.store, id(2)).await;
+}
+
+/// A completion and a message in the caller's own transaction.
+#[tokio::test]
+async fn joined_work() {
+    let place = place().await;
+    let inbox = Inbox::new("mail");
+    let (mut dropped, mut runs) = (0, 0);
+    while dropped < 3 * PLACES {
+        assert!(runs < RUNS, "only {dropped} places in {runs} runs");
+        runs += 1;
+        let lease = Cell::new(acquire(&place.store, id(1)).await);
+        dropped += drop_at_every_await(
+            async || {
+                let store = &place.store;
+                let mut work = begin_immediate(&place.pool).await.unwrap();
+                insert_effect(&mut work, 1).await;
+                let received = store.receive_in(&mut work, &inbox, b"1").await;
+                assert_eq!(received.unwrap(), Received::First);
+                let (lease, completion) = (lease.get(), completion("done"));
+                let fenced = store.complete_in(&mut work, &lease, &completion).await;
+                assert_eq!(fenced.unwrap(), Fenced::Applied);
+                work.commit().await.unwrap();
+            },
+            async |at| {
+                let store = &place.store;
+                let record = store.get(&id(1)).await.unwrap().unwrap();
+                let done = matches!(record.state, State::Completed { .. });
+                let received = store.remove(&inbox.record_id(b"1")).await.unwrap();
+                let effects = effects(&place.pool).await;
+                assert_eq!(
+                    (received, effects.len()),
+                    (done, usize::from(done)),
+                    "{at:?}"
+                );
+                assert!(done || at != Dropped::Completed);
+                store.remove(&id(1)).await.unwrap();
+                lease.set(acquire(store, id(1)).await);
+                sqlx::query("delete from effects")
+                    .execute(&place.pool)
+                    .await
+                    .unwrap();
+            },
+        )
+        .await;
+        place.store.remove(&id(1)).await.unwrap();
+    }
 }
 
 async fn finish(unit: Box<dyn UnitOfWork>, end: End) {

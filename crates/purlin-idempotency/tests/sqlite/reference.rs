@@ -83,8 +83,14 @@ impl History<'_> {
             }
             3 => {
                 let by = dice.pick(&[Duration::from_micros(1), SECOND, Duration::from_secs(3)]);
-                self.place.clock.advance(by);
-                self.log.push(format!("{by:?} pass"));
+                // Clocks are set back now and then.
+                let then = if dice.below(6) == 0 {
+                    now - by
+                } else {
+                    now + by
+                };
+                self.place.clock.set(then);
+                self.log.push(format!("{by:?} to {then:?}"));
             }
             4 => {
                 let removed = store.remove(&id).await.unwrap();

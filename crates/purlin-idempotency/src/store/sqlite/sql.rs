@@ -153,4 +153,68 @@ mod tests {
         let costly = |line: &String| line.starts_with("SCAN") || line.contains("TEMP B-TREE");
         assert!(!plan.iter().any(costly), "{plan:?}");
     }
+
+    /// The read before it lets most of these not get so far.
+    #[tokio::test]
+    async fn a_claim_judges_by_itself() {
+        let pool = in_memory().await;
+        let fingerprints = [None, Some(&b"a"[..]), Some(&b"b"[..])];
+        // Lease until, and expiry; the claim comes at 10.
+        let records = [
+            (Some(11), 99),
+            (Some(11), 9),
+            (Some(10), 99),
+            (Some(9), 10),
+            (None, 99),
+            (None, 10),
+        ];
+        for (lease_until, expires_at) in records {
+            for (old, new, reexecute) in fingerprints
+                .into_iter()
+                .flat_map(|old| fingerprints.map(|new| (old, new)))
+                .flat_map(|(old, new)| [false, true].map(|reexecute| (old, new, reexecute)))
+            {
+                let insert = "insert or replace into purlin_idempotency
+                     (id, scope, attempt, nonce, fingerprint, lease_until, expires_at)
+                     values (x'01', x'', 5, x'', ?, ?, ?)";
+                sqlx::query(insert)
+                    .bind(old)
+                    .bind(lease_until)
+                    .bind(expires_at)
+                    .execute(&pool)
+                    .await
+                    .unwrap();
+                let attempt: Option<i64> = sqlx::query_scalar(CLAIM)
+                    .bind(&[1_u8][..])
+                    .bind(&[2_u8][..])
+                    .bind(&[3_u8][..])
+                    .bind(new)
+                    .bind(30)
+                    .bind(40)
+                    .bind(10)
+                    .bind(reexecute)
+                    .fetch_optional(&pool)
+                    .await
+                    .unwrap();
+                let (fingerprint, nonce): (Option<Vec<u8>>, Vec<u8>) =
+                    sqlx::query_as("select fingerprint, nonce from purlin_idempotency")
+                        .fetch_one(&pool)
+                        .await
+                        .unwrap();
+
+                let live = lease_until.is_some_and(|until| until > 10);
+                let same = old.is_none() || new.is_none() || old == new;
+                let expected = match lease_until {
+                    _ if !live && expires_at <= 10 => Some((1, new)),
+                    Some(_) if !live && reexecute && same => Some((6, new.or(old))),
+                    _ => None,
+                };
+                let case = (lease_until, expires_at, old, new, reexecute);
+                assert_eq!(attempt, expected.map(|(attempt, _)| attempt), "{case:?}");
+                let kept = expected.map_or(old, |(_, fingerprint)| fingerprint);
+                assert_eq!(fingerprint.as_deref(), kept, "{case:?}");
+                assert_eq!(nonce == [3], expected.is_some(), "{case:?}");
+            }
+        }
+    }
 }
