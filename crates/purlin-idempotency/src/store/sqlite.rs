@@ -71,6 +71,11 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// Clones share that queue, and the table of ids that are under way, by which a duplicate in the
 /// same process is told so at once. Make one store for each process and clone it.
 ///
+/// # Hooks
+///
+/// A unit of work sets the rollback hook of its connection, to find out when SQLite has rolled back by
+/// itself: a handler that sets one too takes that from it.
+///
 /// # Time
 ///
 /// It is the clock of the process, read before a write waits for another process: a lease is at

@@ -1,13 +1,13 @@
 use http::Extensions;
-use purlin_idempotency::store::{Begun, Settled, UnitOfWork};
+use purlin_idempotency::store::{Begun, Completion, Settled, UnitOfWork};
 use purlin_idempotency::{IdempotencyStore as _, RequestTransaction, TransactionalStore as _};
 use purlin_store::{Clock as _, StoreErrorKind};
 use purlin_testkit::TestFile;
 use sqlx::{Acquire as _, Sqlite, SqliteConnection};
 
 use crate::harness::{
-    HOUR, acquire, answer, completion, config, effect, effects, id, impatient, insert_effect,
-    place, prepare, started,
+    HOUR, acquire, answer, completion, config, effect, effects, fingerprint, id, impatient,
+    insert_effect, place, prepare, started,
 };
 
 #[tokio::test]
@@ -229,6 +229,30 @@ async fn what_sqlite_has_rolled_back_is_not_committed() {
         assert_eq!(settled, Settled::Applied, "{end}");
         assert_eq!(effects(&place.pool).await, [0; 0], "{end}");
     }
+}
+
+/// The insert of the record itself can be what SQLite rolls back for.
+#[tokio::test]
+async fn a_record_for_which_there_is_no_room_leaves_nothing() {
+    let file = TestFile::new();
+    let pool = config(file.path()).with_max_connections(1).connect().await;
+    let place = prepare(file, pool.unwrap()).await;
+    sqlx::raw_sql("pragma max_page_count = 100")
+        .execute(&place.pool)
+        .await
+        .unwrap();
+    let mut unit = started(&place.store, &id(1)).await;
+    effect(&mut *unit, 1).await;
+    let large = Completion::new(fingerprint(1), vec![0; 10_000_000].into(), HOUR);
+    let error = unit.commit(&large).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    assert_eq!(effects(&place.pool).await, [0; 0]);
+
+    let mut unit = started(&place.store, &id(1)).await;
+    effect(&mut *unit, 1).await;
+    let settled = unit.commit(&completion("done")).await.unwrap();
+    assert_eq!(settled, Settled::Applied);
+    assert_eq!(effects(&place.pool).await, [1]);
 }
 
 async fn ignored(unit: &mut dyn UnitOfWork, sql: &'static str) {
