@@ -60,9 +60,6 @@ impl Tapped {
         let mut cost = (0, 0, String::new());
         for _ in 0..2 {
             let id = self.id();
-            // What the call needs is made elsewhere.
-            let prepared = self.db.store.clone();
-            drop(prepared);
             self.said().await;
             call(&self.store, id).await;
             let said = self.said().await;

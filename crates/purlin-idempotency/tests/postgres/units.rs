@@ -271,7 +271,6 @@ async fn the_text_of_begin_may_set_limits() {
     assert_eq!(settled, Settled::Applied);
 }
 
-/// Two stores in two schemas of one database do not see each other's locks.
 #[tokio::test]
 async fn a_claim_does_not_wait_for_a_unit_of_work() {
     let Some(db) = Db::create().await else {
