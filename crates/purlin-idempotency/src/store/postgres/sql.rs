@@ -43,7 +43,7 @@ const TAKE_OVER: &str = "with {clock},
 free as (
     select r.id from {records} r
     where r.id = $2 and ({expired} or ($7 and r.state = 0 and r.lease_until <= {now}
-        and (r.fingerprint is null or $4 is null or r.fingerprint = $4)))
+        and (r.fingerprint is null or $4::bytea is null or r.fingerprint = $4)))
     for update skip locked)
 update {records} r set
     state = 0,
@@ -105,15 +105,15 @@ found as (
     where r.scope = $2 and r.state = 1 and r.fingerprint is not null and {now} < r.expires_at
     order by r.id for update),
 erased as (
-    update {records} r set fingerprint = null, answer = '' from found
-    where r.id = found.id returning found.answered)
-select count(*) as erased from erased where answered";
+    update {records} r set fingerprint = null, answer = ''
+    where r.id = any (array (select id from found)))
+select count(*) as erased from found where answered";
 
-const PURGE: &str = "with {clock},
-found as materialized (
+/// An array, since a join with so many rows as the planner expects would read the whole table.
+const PURGE: &str = "with {clock}
+delete from {records} where id = any (array (
     select r.id from {records} r where {expired}
-    order by r.expires_at limit $2 for update skip locked)
-delete from {records} r using found where r.id = found.id";
+    order by r.expires_at limit $2 for update skip locked))";
 
 /// The snapshot may be older than the lock: that there is no row is certain only once `KEEP` has
 /// made it. Who finds a row needs no lock.
