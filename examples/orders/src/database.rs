@@ -10,6 +10,7 @@ mod url;
 
 use std::time::Duration;
 
+use purlin_idempotency::{IdempotencyStore as _, PostgresStore, SqliteStore};
 use purlin_store::{
     PostgresMigrator, SchemaName, SqliteMigrator, StoreError, deadline,
     postgres::PostgresConfig,
@@ -26,11 +27,21 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the migrations may take, and wait for those of another process.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many expired records are deleted at once: few milliseconds on either database.
+const PURGE_BATCH: u32 = 1_000;
+
 /// When Postgres ends a statement by itself: a backend that waits for a lock does not notice that
 /// its client has left. One text with `BEGIN`, so that it costs no round trip, and `LOCAL`, so that
 /// it works behind a pooler in transaction mode.
 const BEGIN_WRITE: &str = "begin; set local statement_timeout = '4s'";
 const BEGIN_READ: &str = "begin read only; set local statement_timeout = '4s'";
+
+/// The records of idempotency keys, in the same database.
+#[derive(Debug, Clone)]
+pub(crate) enum IdempotencyRecords {
+    Postgres(PostgresStore),
+    Sqlite(SqliteStore),
+}
 
 /// A pool of connections to the database. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -65,6 +76,26 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+impl IdempotencyRecords {
+    /// Deletes what has expired.
+    pub(crate) async fn purge(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.purge_expired(PURGE_BATCH).await,
+            Self::Sqlite(store) => store.purge_expired(PURGE_BATCH).await,
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// The same connection, for one more call.
+    pub(crate) fn reborrow(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(c) => Connection::Postgres(c),
+            Self::Sqlite(c) => Connection::Sqlite(c),
+        }
+    }
+}
+
 impl Database {
     /// Connects, and brings the tables up to date.
     pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
@@ -79,6 +110,7 @@ impl Database {
                     .with_timeout(MIGRATION_TIMEOUT)
                     .migrate(&pool)
                     .await?;
+                PostgresStore::new(pool.clone()).migrate().await?;
                 Ok(Self::Postgres(pool))
             }
             DatabaseUrl::Sqlite { path } => {
@@ -88,6 +120,7 @@ impl Database {
                     .with_timeout(MIGRATION_TIMEOUT)
                     .migrate(&pool)
                     .await?;
+                SqliteStore::new(pool.clone()).migrate().await?;
                 Ok(Self::Sqlite(pool))
             }
         }
@@ -107,6 +140,18 @@ impl Database {
             Self::Postgres(pool) => UnitOfWork::Postgres(pool.begin_with(BEGIN_READ).await?),
             Self::Sqlite(pool) => UnitOfWork::Sqlite(pool.begin().await?),
         })
+    }
+
+    /// The records of idempotency keys. To be made once: what is made twice does not know of the
+    /// other's requests.
+    pub(crate) fn idempotency_records(&self) -> IdempotencyRecords {
+        match self {
+            Self::Postgres(pool) => {
+                let store = PostgresStore::new(pool.clone()).with_begin(BEGIN_WRITE);
+                IdempotencyRecords::Postgres(store)
+            }
+            Self::Sqlite(pool) => IdempotencyRecords::Sqlite(SqliteStore::new(pool.clone())),
+        }
     }
 
     /// Asks the database for a sign of life.

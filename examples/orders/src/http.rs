@@ -3,6 +3,7 @@
 mod catalog;
 mod customer;
 mod health;
+mod idempotency;
 mod layers;
 mod linger;
 mod list;
@@ -13,14 +14,19 @@ mod request_id;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware::from_extractor,
     routing::{get, post},
 };
 use purlin_problem::fallback;
 
-use crate::service::{Orders, Products};
+use crate::{
+    domain::Customer,
+    service::{Orders, Products},
+};
 
 pub(crate) use customer::HEADER as CUSTOMER_HEADER;
 pub(crate) use health::Health;
+pub(crate) use idempotency::Keys;
 pub(crate) use layers::service;
 
 /// What the handlers share.
@@ -29,16 +35,21 @@ pub(crate) struct App {
     pub(crate) products: Products,
     pub(crate) orders: Orders,
     pub(crate) health: Health,
+    pub(crate) keys: Keys,
 }
 
 fn routes(app: App) -> Router {
+    let place = post(orders::create)
+        .route_layer(app.keys.orders.clone())
+        // Outside of it, as authentication will be: who asks is known first.
+        .route_layer(from_extractor::<Customer>());
     Router::new()
         .route("/v1/products", get(products::list).post(products::create))
         .route(
             "/v1/products/{id}",
             get(products::show).patch(products::change),
         )
-        .route("/v1/orders", get(orders::list).post(orders::create))
+        .route("/v1/orders", get(orders::list).merge(place))
         .route("/v1/orders/{id}", get(orders::show))
         .route("/v1/orders/{id}/cancel", post(orders::cancel))
         .route("/livez", get(health::live))

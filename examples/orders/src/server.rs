@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::{
     config::Config,
-    database::Database,
-    http::{App, Health},
+    database::{Database, IdempotencyRecords},
+    http::{App, Health, Keys},
     service::{Orders, Products},
     welcome,
 };
@@ -30,6 +30,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long the last connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often expired idempotency records are looked for. Answers are kept for a day.
+const PURGE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How long a client may take for the head of a request, and a connection may stay unused. Longer
 /// than the 60 s of common proxies: the one who sends should be the one who closes, or a request
@@ -51,8 +54,11 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         .map_err(|error| cannot(format!("listen on {}", config.addr), error))?;
     let (draining, is_draining) = watch::channel(false);
     let clock = Arc::new(SystemClock);
+    let keys = Keys::new(&database);
+    let purging = tokio::spawn(purge(database.idempotency_records()));
     let service = crate::http::service(
         App {
+            keys: keys.clone(),
             products: Products::new(database.clone(), clock.clone()),
             orders: Orders::new(database.clone(), clock),
             health: Health::new(database.clone(), is_draining),
@@ -96,9 +102,32 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         () = sleep(DRAIN_LIMIT) => tracing::warn!("requests are still under way; leaving them"),
         () = signals.next() => tracing::warn!("told twice; leaving requests that are under way"),
     }
+    // Those whose clients have left have no connection that is waited for.
+    if let Err(error) = keys.drain(CLOSE_LIMIT).await {
+        tracing::warn!(%error, "leaving them");
+    }
+    purging.abort();
     let _ = timeout(CLOSE_LIMIT, database.close()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Deletes the records of keys that have expired, for as long as the server runs.
+async fn purge(records: IdempotencyRecords) {
+    let mut ticks = tokio::time::interval(PURGE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        loop {
+            match records.purge().await {
+                Ok(0) => break,
+                Ok(purged) => tracing::debug!(purged, "expired idempotency records"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot purge idempotency records");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// The next connection. Errors are either those of one client, or a lack of file descriptors, which

@@ -1,3 +1,4 @@
+use purlin_idempotency::problems;
 use purlin_problem::{Catalog, ProblemType, ToProblem as _, catch_error::TIMEOUT};
 
 use crate::{
@@ -16,7 +17,11 @@ pub(super) fn catalog() -> Catalog {
 
 fn problem_types() -> impl Iterator<Item = &'static ProblemType> {
     let of_http = [&INVALID_HEADER, &NOT_READY, &TIMEOUT];
-    Error::problem_types().into_iter().chain(of_http)
+    let of_keys = problems::ALL.iter().copied();
+    Error::problem_types()
+        .into_iter()
+        .chain(of_http)
+        .chain(of_keys)
 }
 
 #[cfg(test)]

@@ -18,16 +18,21 @@ impl<S: Sync> FromRequestParts<S> for Customer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(HEADER).iter();
-        let Some(value) = values.next() else {
-            return Ok(Self::demo());
-        };
-        let customer = value.to_str().ok().and_then(Self::parse);
-        customer.filter(|_| values.next().is_none()).ok_or_else(|| {
+        customer(parts).ok_or_else(|| {
             let violation = Violation::new("must be 1 to 64 of A-Z a-z 0-9 - _ . and stand once")
                 .with_code("format")
                 .at_header(HeaderName::from_static(HEADER));
             Problem::new(&INVALID_HEADER).with_violations(Violations::from(violation))
         })
     }
+}
+
+/// Who is asking; `None` when the header is not one.
+pub(super) fn customer(parts: &Parts) -> Option<Customer> {
+    let mut values = parts.headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else {
+        return Some(Customer::demo());
+    };
+    let customer = value.to_str().ok().and_then(Customer::parse);
+    customer.filter(|_| values.next().is_none())
 }

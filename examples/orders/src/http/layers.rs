@@ -111,13 +111,16 @@ fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
         .allow_methods([Method::GET, Method::POST, Method::PATCH])
         .allow_headers([
             header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
             HeaderName::from_static(CUSTOMER_HEADER),
             request_id::HEADER,
         ])
         .expose_headers([
             header::ALLOW,
             header::LOCATION,
+            header::LINK,
             header::RETRY_AFTER,
+            HeaderName::from_static("idempotent-replayed"),
             request_id::HEADER,
         ])
         .max_age(Duration::from_secs(600));

@@ -15,6 +15,7 @@ use crate::{
     domain::{Customer, NewItem, NewOrder, Order, OrderId, ProductId},
     http::{
         App,
+        idempotency::SharedTransaction,
         list::{List, MAX_ITEMS},
     },
 };
@@ -42,9 +43,18 @@ struct CreateItem {
 pub(super) async fn create(
     State(app): State<App>,
     customer: Customer,
+    shared: Option<SharedTransaction>,
     Json(new): Json<CreateOrder>,
 ) -> Result<impl IntoResponse, Problem> {
-    let order = app.orders.place(&customer, &new.check()?).await?;
+    let new = new.check()?;
+    let order = match shared {
+        // The layer commits it, with the record of the key.
+        Some(mut shared) => {
+            let connection = shared.connection();
+            app.orders.place_in(connection, &customer, &new).await?
+        }
+        None => app.orders.place(&customer, &new).await?,
+    };
     let location = format!("/v1/orders/{}", order.id);
     Ok((
         StatusCode::CREATED,

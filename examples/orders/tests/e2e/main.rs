@@ -26,6 +26,7 @@ macro_rules! on_both_databases {
 mod bad_input;
 mod faults;
 mod harness;
+mod idempotency;
 mod operations;
 mod orders;
 mod products;
