@@ -124,6 +124,14 @@ impl PostgresConfig {
         PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.acquire_timeout)
+            // sqlx does not know of a transaction whose `begin` was dropped before the answer, and
+            // would lend the connection to somebody whose statements are then never committed.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql("begin; rollback").execute(connection).await?;
+                    Ok(true)
+                })
+            })
     }
 
     fn session_options(&self) -> PgConnectOptions {

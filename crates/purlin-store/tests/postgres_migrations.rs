@@ -590,6 +590,43 @@ async fn migrations_work_through_pgbouncer_in_transaction_mode() {
     assert_eq!(notes(3).revert_to(&pool, 0).await.unwrap(), 0);
 }
 
+/// A client hangs up while its handler begins: the next user of the connection must not find the
+/// transaction open, in which what it writes would never be committed.
+#[tokio::test]
+async fn a_begin_that_is_dropped_leaves_no_transaction_behind() {
+    let Some(database) = TestDatabase::create() else {
+        return;
+    };
+    let other = pool(&database.url()).await;
+    notes(1).migrate(&other).await.unwrap();
+    let proxy = FaultProxy::before(&database.url()).await;
+    let pool = PostgresConfig::new(&proxy.url(&database.url()))
+        .unwrap()
+        .with_max_connections(1)
+        .connect()
+        .await
+        .unwrap();
+    let written = std::cell::Cell::new(0_i64);
+    let dropped = drop_at_every_await(
+        || async { drop(pool.begin().await.unwrap()) },
+        async |_| {
+            written.set(written.get() + 1);
+            sqlx::query("insert into purlin_notes (id, body) values ($1, '')")
+                .bind(written.get())
+                .execute(&pool)
+                .await
+                .unwrap();
+            let found: i64 = sqlx::query_scalar("select count(*) from purlin_notes")
+                .fetch_one(&other)
+                .await
+                .unwrap();
+            assert_eq!(found, written.get());
+        },
+    )
+    .await;
+    assert!(dropped >= 4, "only {dropped} places");
+}
+
 #[tokio::test]
 async fn extreme_settings_do_not_panic() {
     let Some(database) = TestDatabase::create() else {

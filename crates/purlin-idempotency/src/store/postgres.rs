@@ -78,7 +78,10 @@ const HELD: Duration = Duration::from_secs(1);
 ///
 /// Every call of [`IdempotencyStore`] is one statement at a time, each atomic by itself.
 /// `BEGIN` runs in a task of its own: sqlx gives a connection on which it was interrupted to the next
-/// user with the transaction open.
+/// user with the transaction open. An application that shares the pool, and may be interrupted in
+/// a `begin` of its own, needs a pool that cleans connections which come back, as that of
+/// [`PostgresConfig`](purlin_store::postgres::PostgresConfig) does: otherwise a claim may be
+/// acquired in such a transaction, and never committed.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,

@@ -10,8 +10,9 @@ use purlin_store::postgres::Pooling;
 use purlin_store::testing::{Dropped, drop_at_every_await};
 use purlin_testkit::FaultProxy;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 
-use crate::harness::{Db, MINUTE, answer, completion, id, lease, pool, shared, write_effect};
+use crate::harness::{Db, MINUTE, answer, completion, id, lease, shared, write_effect};
 
 /// One connection through a proxy in this very runtime: each answer is a place to be dropped at, and
 /// the next call on the connection comes after whatever the dropped one has left there.
@@ -28,7 +29,12 @@ impl Dropping {
         let db = Db::create().await?;
         let url = db.database.url();
         let proxy = FaultProxy::before(&url).await;
-        let pool = pool(&proxy.url(&url), 1).await;
+        // Not that of `PostgresConfig`, which cleans connections.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect(&proxy.url(&url))
+            .await
+            .unwrap();
         let store = PostgresStore::new(pool.clone())
             .with_clock(db.clock.clone())
             .with_pooling(pooling);

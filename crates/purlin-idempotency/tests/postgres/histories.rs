@@ -193,7 +193,7 @@ async fn histories_after_a_lapse_a_takeover_and_a_completion() {
         &[
             claim,
             Op::Extend(0),
-            Op::Advance(UNRESOLVED - LEASE),
+            Op::Advance(UNRESOLVED - LEASE / 2),
             Op::Extend(0),
         ],
     ];

@@ -54,6 +54,25 @@ async fn within_one_transaction_too() {
     }
 }
 
+/// With two connections, one for each: who left a lock would be waited for for ever.
+#[tokio::test]
+async fn duplicates_do_not_wait_for_each_other() {
+    let Some(db) = Db::with_connections(2).await else {
+        return;
+    };
+    let inbox = Inbox::new("mail");
+    let mut one = db.pool.begin().await.unwrap();
+    let first = db.store.receive_in(&mut one, &inbox, b"1").await;
+    assert_eq!(first.unwrap(), Received::First);
+    one.commit().await.unwrap();
+    let mut one = db.pool.begin().await.unwrap();
+    let mut other = db.pool.begin().await.unwrap();
+    for transaction in [&mut one, &mut other] {
+        let received = db.store.receive_in(transaction, &inbox, b"1").await;
+        assert_eq!(received.unwrap(), Received::Duplicate);
+    }
+}
+
 #[tokio::test]
 async fn a_delivery_that_arrives_meanwhile_waits_for_the_first() {
     let Some(db) = Db::create().await else {

@@ -3,7 +3,9 @@
 use purlin_idempotency::store::{Claim, Claimed, Fenced, Lease, State};
 use purlin_idempotency::{IdempotencyStore as _, LeaseLost};
 
-use crate::harness::{Db, MINUTE, acquired, answer, completion, existing, id, lease, write_effect};
+use crate::harness::{
+    DAY, Db, MINUTE, acquired, answer, completion, existing, id, lease, write_effect,
+};
 
 /// A claim that takes over what it may.
 fn reexecute(lease: &Lease) -> Claim {
@@ -85,6 +87,23 @@ async fn a_takeover_does_not_wait_for_the_end_of_the_work() {
             assert_eq!(next.attempt, 2);
         }
     }
+}
+
+/// The late owner of a record that has expired completes it while it is about to be deleted.
+#[tokio::test]
+async fn a_purge_does_not_wait_for_it_either() {
+    let Some(db) = Db::with_connections(2).await else {
+        return;
+    };
+    let lease = lease(&db.store, id(1)).await;
+    db.clock.advance(DAY * 31);
+    let mut transaction = db.pool.begin().await.unwrap();
+    let done = completion("done");
+    let fenced = db.store.complete_in(&mut transaction, &lease, &done).await;
+    assert_eq!(fenced.unwrap(), Fenced::Applied);
+    assert_eq!(db.store.purge_expired(10).await.unwrap(), 0);
+    transaction.rollback().await.unwrap();
+    assert_eq!(db.store.purge_expired(10).await.unwrap(), 1);
 }
 
 /// A record that is gone is made anew, and a claim meanwhile finds out what became of it.

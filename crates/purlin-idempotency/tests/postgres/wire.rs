@@ -61,7 +61,7 @@ impl Wire {
     }
 
     /// What was said since the last call. A `Sync` with nothing before it is the pool's, which looks
-    /// whether a connection is alive, and is not counted.
+    /// whether a connection is alive, and so is what cleans one that has come back; neither is counted.
     pub(crate) fn take(&self) -> Said {
         let mut said = Said::default();
         let mut asked = false;
@@ -75,6 +75,7 @@ impl Wire {
                     said.statements += 1;
                     asked = true;
                 }
+                Message::Query(sql) if sql == "begin; rollback" => {}
                 Message::Query(sql) => {
                     said.queries.push(sql);
                     said.round_trips += 1;
