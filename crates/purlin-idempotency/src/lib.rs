@@ -48,6 +48,9 @@ pub use service::Idempotency;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use store::SqliteStore;

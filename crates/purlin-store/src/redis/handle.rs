@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use crate::redis::connection::{Connection, Source};
 use crate::redis::error::needs_new_connection;
+use crate::redis::scan::Scan;
 use crate::redis::script::Invocation;
 use crate::{StoreError, StoreErrorKind, deadline};
 
@@ -47,9 +48,9 @@ struct State {
 }
 
 #[derive(Clone)]
-struct Live {
-    connection: Connection,
-    generation: u64,
+pub(super) struct Live {
+    pub(super) connection: Connection,
+    pub(super) generation: u64,
     unanswered: Arc<AtomicU32>,
 }
 
@@ -122,17 +123,55 @@ impl RedisHandle {
         self.call(operation, Request::Script(invocation)).await
     }
 
+    /// Walks over the keys that match `pattern` (a glob, as `SCAN` has it), on every master of a
+    /// cluster; [`KeySpace::beginning_with`](crate::redis::KeySpace::beginning_with) makes one.
+    ///
+    /// A key that is there from the begin to the end is given once at least, others perhaps. A key
+    /// that a cluster moves from one node to another meanwhile may be missed.
+    ///
+    /// Every server looks at all of its keys, a thousand at a time: for maintenance, not for requests.
+    ///
+    /// ```no_run
+    /// # use purlin_store::{StoreError, redis::{KeySpace, RedisHandle}};
+    /// # async fn count(redis: &RedisHandle, keys: &KeySpace) -> Result<usize, StoreError> {
+    /// let mut found = 0;
+    /// let mut scan = redis.scan("count", &keys.beginning_with("customer-7:"));
+    /// while let Some(keys) = scan.next().await? {
+    ///     found += keys.len();
+    /// }
+    /// # Ok(found) }
+    /// ```
+    #[must_use]
+    pub fn scan(&self, operation: &'static str, pattern: &str) -> Scan {
+        Scan::new(self.clone(), operation, pattern)
+    }
+
     async fn call<T: FromRedisValue>(
         &self,
         operation: &'static str,
         request: Request<'_>,
     ) -> Result<T, StoreError> {
+        self.with(operation, None, async |live| {
+            request.send(&mut live.connection.clone()).await
+        })
+        .await
+    }
+
+    /// Runs `work` on the connection of all, or on one that it began with, within the deadline.
+    pub(super) async fn with<T>(
+        &self,
+        operation: &'static str,
+        begun_on: Option<Live>,
+        work: impl AsyncFnOnce(&Live) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
         let mut used = None;
         let result = deadline(STORE, operation, self.0.timeout, async {
-            let live = self.live().await?;
-            let mut connection = live.connection.clone();
+            let live = match begun_on {
+                Some(live) => live,
+                None => self.live().await?,
+            };
             let live = used.insert(live);
-            let answer = request.send(&mut connection).await;
+            let answer = work(live).await;
             self.learn(live, answer.as_ref().err());
             answer
         })
@@ -208,7 +247,7 @@ impl RedisHandle {
     }
 
     /// Lets the next call connect anew, unless somebody has seen to it already.
-    fn give_up(&self, generation: u64) {
+    pub(super) fn give_up(&self, generation: u64) {
         let mut state = self.state();
         if state
             .live

@@ -42,17 +42,7 @@ impl KeySpace {
     /// The key of `tag`.
     #[must_use]
     pub fn key(&self, tag: &str) -> String {
-        let mut key = String::with_capacity(self.prefix.len() + tag.len() + 3);
-        key.push_str(&self.prefix);
-        key.push_str(":{");
-        for c in tag.chars() {
-            match c {
-                '{' => key.push_str("%7B"),
-                '}' => key.push_str("%7D"),
-                '%' => key.push_str("%25"),
-                c => key.push(c),
-            }
-        }
+        let mut key = self.open(tag);
         if tag.is_empty() {
             key.push('%');
         }
@@ -66,6 +56,45 @@ impl KeySpace {
         let mut key = self.key(tag);
         key.push(':');
         key.push_str(part);
+        key
+    }
+
+    /// The pattern of all keys whose tag begins with `beginning`, for
+    /// [`RedisHandle::scan`](crate::redis::RedisHandle::scan).
+    ///
+    /// ```
+    /// # use purlin_store::redis::KeySpace;
+    /// let keys = KeySpace::new("orders:idempotency")?;
+    /// assert_eq!(keys.beginning_with("ann:"), "orders:idempotency:{ann:*");
+    /// assert_eq!(keys.beginning_with("a*b"), r"orders:idempotency:{a\*b*");
+    /// # Ok::<(), purlin_store::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn beginning_with(&self, beginning: &str) -> String {
+        let mut pattern = String::new();
+        for c in self.open(beginning).chars() {
+            if r"\*?[]".contains(c) {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('*');
+        pattern
+    }
+
+    /// `<prefix>:{<tag>`
+    fn open(&self, tag: &str) -> String {
+        let mut key = String::with_capacity(self.prefix.len() + tag.len() + 3);
+        key.push_str(&self.prefix);
+        key.push_str(":{");
+        for c in tag.chars() {
+            match c {
+                '{' => key.push_str("%7B"),
+                '}' => key.push_str("%7D"),
+                '%' => key.push_str("%25"),
+                c => key.push(c),
+            }
+        }
         key
     }
 }

@@ -1,0 +1,30 @@
+-- A record is 84 bytes and the answer. Counted from 1, as Lua does:
+--   1      1, the version of this layout
+--   2      0 in flight, 1 completed
+--   3      1 if the fingerprint is known, else 0
+--   4-11   attempt, big endian
+--   12-27  nonce
+--   28-35  when it expires, in microseconds since 1970, signed, big endian
+--   36-43  when the lease ends, likewise; when completed the same as 28-35
+--   44-84  fingerprint, or zeros
+-- Deadlines are judged here; Redis' own expiry only collects what nobody sees any more.
+
+local function read_head(key)
+  return redis.pcall('GETRANGE', key, 0, 83)
+end
+
+-- What pcall gives in place of a reply. Scripts return it as it is: an error that call raises loses
+-- its code on the way, before Redis 7.
+local function failed(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+local function is_sound(head)
+  local version, state, known = string.byte(head, 1, 3)
+  return #head >= 84 and version == 1 and state <= 1 and known <= 1
+end
+
+local function is_visible(head, t)
+  local expires, lease = struct.unpack('>i8i8', head, 28)
+  return t < expires or t < lease
+end

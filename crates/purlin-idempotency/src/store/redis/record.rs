@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::store::{Existing, Lease, Nonce, State};
+use crate::{Fingerprint, RecordId};
+
+/// Where the answer begins.
+const HEAD_BYTES: usize = 84;
+
+/// A record as `record.lua` lays it out.
+pub(super) struct Record {
+    is_completed: bool,
+    fingerprint: Option<Fingerprint>,
+    attempt: u64,
+    expires_at: i64,
+    lease_until: i64,
+    answer: Bytes,
+}
+
+impl Record {
+    /// `None` when this is not one.
+    pub(super) fn decode(value: Bytes) -> Option<Self> {
+        let head = value.get(..HEAD_BYTES)?;
+        let flag = |byte: u8| match byte {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        };
+        if head[0] != 1 {
+            return None;
+        }
+        let is_completed = flag(head[1])?;
+        let is_known = flag(head[2])?;
+        Nonce::from_bytes(&head[11..27])?;
+        let fingerprint = Fingerprint::from_bytes(&head[43..])?;
+        let record = Self {
+            is_completed,
+            fingerprint: is_known.then_some(fingerprint),
+            attempt: u64::from_be_bytes(head[3..11].try_into().ok()?),
+            expires_at: i64::from_be_bytes(head[27..35].try_into().ok()?),
+            lease_until: i64::from_be_bytes(head[35..43].try_into().ok()?),
+            answer: value.slice(HEAD_BYTES..),
+        };
+        (is_completed || record.answer.is_empty()).then_some(record)
+    }
+
+    /// What it is at `now`, in microseconds since 1970, if it is visible.
+    pub(super) fn existing(self, now: i64) -> Option<Existing> {
+        if now >= self.expires_at && now >= self.lease_until {
+            return None;
+        }
+        let state = if self.is_completed {
+            State::Completed {
+                answer: self.answer,
+                remaining: until(now, self.expires_at),
+            }
+        } else if now < self.lease_until {
+            State::InFlight {
+                remaining: until(now, self.lease_until),
+            }
+        } else {
+            State::Lapsed
+        };
+        Some(Existing::new(self.fingerprint, self.attempt, state))
+    }
+}
+
+fn until(now: i64, at: i64) -> Duration {
+    Duration::from_micros(u64::try_from(at.saturating_sub(now)).unwrap_or_default())
+}
+
+/// Attempt and nonce as they stand in a record, so that a script compares them at once.
+pub(super) fn owner(lease: &Lease) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&lease.attempt.to_be_bytes());
+    bytes[8..].copy_from_slice(lease.nonce.as_bytes());
+    bytes
+}
+
+/// `<scope>:<id>` in hexadecimal. All of it chooses the slot, so that the records of one scope, which
+/// may be the only one, are spread over a cluster.
+pub(super) fn tag(id: &RecordId) -> String {
+    let mut tag = String::with_capacity(97);
+    push_hex(&mut tag, id.scope().as_bytes());
+    tag.push(':');
+    push_hex(&mut tag, id.as_bytes());
+    tag
+}
+
+pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
