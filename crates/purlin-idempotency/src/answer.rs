@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 ///
 /// A handler makes one itself only to complete its lease in its own transaction
 /// ([`Execution::complete_in`](crate::Execution::complete_in)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -109,6 +109,13 @@ impl Answer {
     }
 }
 
+impl fmt::Debug for Answer {
+    /// Its status only: what was answered is for the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({})", self.status)
+    }
+}
+
 impl From<Response<Bytes>> for Answer {
     fn from(response: Response<Bytes>) -> Self {
         let (head, body) = response.into_parts();
@@ -137,8 +144,15 @@ pub(crate) enum DecodeError {
     Head,
     #[error("it is of version {0}, written by a later release")]
     Version(u8),
-    #[error("its head does not parse")]
-    Json(#[from] serde_json::Error),
+    /// Not with serde's words, which may quote what is stored.
+    #[error("its head does not parse, at column {0}")]
+    Json(usize),
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error.column())
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The bodies on both sides of the handler.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -16,7 +17,6 @@ use crate::{Fingerprint, fingerprint::Hasher};
 
 pin_project! {
     /// What the handler reads: the client's body, or one that was read for the fingerprint before.
-    #[derive(Debug)]
     pub struct RequestBody<B> {
         #[pin]
         kind: RequestKind<B>,
@@ -25,10 +25,9 @@ pin_project! {
 
 pin_project! {
     #[project = RequestProj]
-    #[derive(Debug)]
     enum RequestKind<B> {
         Inner { #[pin] body: B },
-        Read { data: Option<Bytes> },
+        Read { data: Option<Bytes>, trailers: Option<HeaderMap> },
         Hashed { #[pin] body: B, seen: Seen },
     }
 }
@@ -39,9 +38,9 @@ impl<B> RequestBody<B> {
         Self { kind }
     }
 
-    pub(crate) fn read(data: Bytes) -> Self {
+    pub(crate) fn read(data: Bytes, trailers: Option<HeaderMap>) -> Self {
         let data = Some(data).filter(|data| !data.is_empty());
-        let kind = RequestKind::Read { data };
+        let kind = RequestKind::Read { data, trailers };
         Self { kind }
     }
 
@@ -54,7 +53,7 @@ impl<B> RequestBody<B> {
 impl<B> Default for RequestBody<B> {
     /// An empty one.
     fn default() -> Self {
-        Self::read(Bytes::new())
+        Self::read(Bytes::new(), None)
     }
 }
 
@@ -72,9 +71,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             RequestProj::Inner { body } => body.poll_frame(cx).map_err(Into::into),
-            RequestProj::Read { data } => {
-                Poll::Ready(data.take().map(|data| Ok(Frame::data(data))))
-            }
+            RequestProj::Read { data, trailers } => Poll::Ready(next(data, trailers).map(Ok)),
             RequestProj::Hashed { body, seen } => {
                 let frame = ready!(body.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
                 seen.frame(frame.as_ref());
@@ -86,7 +83,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             RequestKind::Inner { body } => body.is_end_stream(),
-            RequestKind::Read { data } => data.is_none(),
+            RequestKind::Read { data, trailers } => data.is_none() && trailers.is_none(),
             // Until the end was seen: who asks first and then does not read would leave it open.
             RequestKind::Hashed { body, seen } => {
                 let ends = body.is_end_stream();
@@ -101,9 +98,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             RequestKind::Inner { body } | RequestKind::Hashed { body, .. } => body.size_hint(),
-            RequestKind::Read { data } => {
-                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
-            }
+            RequestKind::Read { data, .. } => SizeHint::with_exact(len(data)),
         }
     }
 }
@@ -154,7 +149,6 @@ impl Seen {
 
 pin_project! {
     /// The body of the handler's answer, of a stored one, or of a refusal.
-    #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
         kind: ResponseKind<B>,
@@ -163,7 +157,6 @@ pin_project! {
 
 pin_project! {
     #[project = ResponseProj]
-    #[derive(Debug)]
     enum ResponseKind<B> {
         Inner { #[pin] body: B },
         Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
@@ -208,13 +201,7 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             ResponseProj::Inner { body } => body.poll_frame(cx),
-            ResponseProj::Whole { data, trailers } => {
-                let frame = data
-                    .take()
-                    .map(Frame::data)
-                    .or_else(|| trailers.take().map(Frame::trailers));
-                Poll::Ready(frame.map(Ok))
-            }
+            ResponseProj::Whole { data, trailers } => Poll::Ready(next(data, trailers).map(Ok)),
             ResponseProj::Rest { data, body } => match data.take() {
                 Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
                 None => body.as_mut().poll_frame(cx),
@@ -231,7 +218,6 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let len = |data: &Option<Bytes>| data.as_ref().map_or(0, |data| data.len() as u64);
         match &self.kind {
             ResponseKind::Inner { body } => body.size_hint(),
             ResponseKind::Whole { data, .. } => SizeHint::with_exact(len(data)),
@@ -245,5 +231,36 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
                 hint
             }
         }
+    }
+}
+
+fn next(data: &mut Option<Bytes>, trailers: &mut Option<HeaderMap>) -> Option<Frame<Bytes>> {
+    let data = data.take().map(Frame::data);
+    data.or_else(|| trailers.take().map(Frame::trailers))
+}
+
+fn len(data: &Option<Bytes>) -> u64 {
+    data.as_ref().map_or(0, |data| data.len() as u64)
+}
+
+// Bodies hold what nobody should find in a log.
+
+impl<B> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RequestKind::Inner { .. } => "RequestBody(as it comes)",
+            RequestKind::Read { .. } => "RequestBody(read)",
+            RequestKind::Hashed { .. } => "RequestBody(hashed)",
+        })
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            ResponseKind::Inner { .. } => "ResponseBody(as it comes)",
+            ResponseKind::Whole { .. } => "ResponseBody(whole)",
+            ResponseKind::Rest { .. } => "ResponseBody(goes on)",
+        })
     }
 }

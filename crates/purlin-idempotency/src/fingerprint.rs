@@ -40,6 +40,12 @@ impl Fingerprint {
         u64::from_be_bytes(bytes)
     }
 
+    /// Whether, when it is not equal to `other`, the requests are not.
+    pub(crate) fn covers_like(&self, other: &Self) -> bool {
+        let both_whole = self.is_whole() && other.is_whole();
+        both_whole || self.0[..9] == other.0[..9]
+    }
+
     /// Whether it covers the body to its end.
     pub(crate) fn is_whole(&self) -> bool {
         self.0[0] == WHOLE

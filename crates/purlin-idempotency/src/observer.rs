@@ -62,6 +62,17 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
+    /// Whose it is.
+    pub(crate) fn record(&self) -> Option<RecordId> {
+        match self {
+            Self::Executed { id, .. }
+            | Self::Replayed { id, .. }
+            | Self::LeaseLost { id, .. }
+            | Self::NotRecorded { id } => Some(*id),
+            Self::Rejected { .. } | Self::PassedThrough | Self::Detached => None,
+        }
+    }
+
     /// A name for it: the value of the tracing field `idempotency.event`, and of a metric's label.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -24,6 +24,16 @@ struct Cached {
     order: VecDeque<(RecordId, u64)>,
     weight: usize,
     inserted: u64,
+    erasures: u64,
+}
+
+/// What is to be kept.
+pub(crate) struct Kept {
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) answer: Arc<Answer>,
+    pub(crate) remaining: Duration,
+    /// [`ReplayCache::erasures`] from before the store was asked.
+    pub(crate) erasures: u64,
 }
 
 struct Entry {
@@ -41,21 +51,22 @@ impl ReplayCache {
         (Instant::now() < entry.until).then(|| (entry.fingerprint, Arc::clone(&entry.answer)))
     }
 
-    pub(crate) fn insert(
-        &self,
-        id: RecordId,
-        fingerprint: Option<Fingerprint>,
-        answer: Arc<Answer>,
-        remaining: Duration,
-        max_bytes: usize,
-    ) {
-        let weight = answer.weight();
+    /// How often something was erased. What was read before the last time may have been erased since.
+    pub(crate) fn erasures(&self) -> u64 {
+        self.lock().erasures
+    }
+
+    pub(crate) fn insert(&self, id: RecordId, kept: Kept, max_bytes: usize) {
+        let weight = kept.answer.weight();
         // One that takes much of the room would drive out many that are asked for as often.
         if weight > max_bytes / 8 {
             return;
         }
         let now = Instant::now();
         let mut cached = self.lock();
+        if cached.erasures != kept.erasures {
+            return;
+        }
         cached.remove(&id);
         cached.inserted += 1;
         let number = cached.inserted;
@@ -64,9 +75,9 @@ impl ReplayCache {
         cached.entries.insert(
             id,
             Entry {
-                fingerprint,
-                answer,
-                until: now + remaining.min(MAX_AGE),
+                fingerprint: kept.fingerprint,
+                answer: kept.answer,
+                until: now + kept.remaining.min(MAX_AGE),
                 weight,
                 number,
             },
@@ -76,6 +87,7 @@ impl ReplayCache {
 
     pub(crate) fn remove_scope(&self, scope: ScopeId) {
         let mut cached = self.lock();
+        cached.erasures += 1;
         let ids: Vec<_> = cached.entries.keys().copied().collect();
         for id in ids.iter().filter(|id| id.scope() == scope) {
             cached.remove(id);
@@ -138,12 +150,21 @@ mod tests {
         Arc::new(answer)
     }
 
+    fn kept(bytes: usize, remaining: Duration) -> Kept {
+        Kept {
+            fingerprint: None,
+            answer: answer(bytes),
+            remaining,
+            erasures: 0,
+        }
+    }
+
     #[tokio::test]
     async fn the_oldest_make_room() {
         let cache = ReplayCache::default();
         let max_bytes = 16 * answer(1_000).weight();
         for key in 0..20 {
-            cache.insert(id("a", key), None, answer(1_000), LONG, max_bytes);
+            cache.insert(id("a", key), kept(1_000, LONG), max_bytes);
         }
         let there: Vec<u8> = (0..20)
             .filter(|key| cache.get(&id("a", *key)).is_some())
@@ -157,10 +178,10 @@ mod tests {
     async fn inserted_again_it_counts_once() {
         let cache = ReplayCache::default();
         for _ in 0..100 {
-            cache.insert(id("a", 1), None, answer(10), LONG, 1 << 20);
+            cache.insert(id("a", 1), kept(10, LONG), 1 << 20);
         }
         assert_eq!(cache.lock().weight, answer(10).weight());
-        cache.insert(id("a", 2), None, answer(10), LONG, 1 << 20);
+        cache.insert(id("a", 2), kept(10, LONG), 1 << 20);
         assert!(cache.get(&id("a", 1)).is_some());
     }
 
@@ -168,8 +189,8 @@ mod tests {
     async fn nothing_outlives_its_record_or_the_greatest_age() {
         let cache = ReplayCache::default();
         let second = Duration::from_secs(1);
-        cache.insert(id("a", 1), None, answer(10), second, 1 << 20);
-        cache.insert(id("a", 2), None, answer(10), LONG, 1 << 20);
+        cache.insert(id("a", 1), kept(10, second), 1 << 20);
+        cache.insert(id("a", 2), kept(10, LONG), 1 << 20);
         tokio::time::advance(second).await;
         assert!(cache.get(&id("a", 1)).is_none());
         assert!(cache.get(&id("a", 2)).is_some());
@@ -180,17 +201,20 @@ mod tests {
     #[tokio::test]
     async fn a_scope_is_removed_and_no_other() {
         let cache = ReplayCache::default();
-        cache.insert(id("a", 1), None, answer(10), LONG, 1 << 20);
-        cache.insert(id("b", 1), None, answer(10), LONG, 1 << 20);
+        cache.insert(id("a", 1), kept(10, LONG), 1 << 20);
+        cache.insert(id("b", 1), kept(10, LONG), 1 << 20);
         cache.remove_scope(id("a", 1).scope());
         assert!(cache.get(&id("a", 1)).is_none());
         assert!(cache.get(&id("b", 1)).is_some());
+        // Read before, and only here now.
+        cache.insert(id("a", 1), kept(10, LONG), 1 << 20);
+        assert!(cache.get(&id("a", 1)).is_none());
     }
 
     #[tokio::test]
     async fn a_limit_of_zero_keeps_nothing() {
         let cache = ReplayCache::default();
-        cache.insert(id("a", 1), None, answer(0), LONG, 0);
+        cache.insert(id("a", 1), kept(0, LONG), 0);
         assert!(cache.get(&id("a", 1)).is_none());
     }
 }

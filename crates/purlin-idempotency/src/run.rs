@@ -1,6 +1,7 @@
 //! The way of a request that has a key.
 
 mod context;
+mod later;
 mod leased;
 mod stop;
 mod transactional;
@@ -9,7 +10,7 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, request};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE, request};
 use http_body::Body;
 use purlin_problem::{BoxError, Protocol};
 use tokio::time::Instant;
@@ -31,9 +32,6 @@ use crate::{
     store::{Existing, State},
 };
 
-/// How long a body may take that is only read to compare it.
-const COMPARE_LIMIT: Duration = Duration::from_secs(30);
-
 /// One request on its way.
 struct Exchange<B> {
     cx: Context,
@@ -45,9 +43,14 @@ struct Exchange<B> {
 
 /// The body of the request: read, or still to be read by the handler.
 enum Incoming<B> {
-    Read(Bytes),
+    Read(Bytes, Option<HeaderMap>),
     Streamed(B),
+    /// Given to the handler, or compared.
+    Gone,
 }
+
+/// A sum with an instant that does not overflow.
+const FAR: Duration = Duration::from_secs(365 * 86_400);
 
 type Answered<R, E> = Result<Response<ResponseBody<R>>, E>;
 
@@ -107,15 +110,16 @@ where
             let seen = Seen::new(head.clone());
             (RequestFingerprint::Streamed(seen), Incoming::Streamed(body))
         } else {
-            let data = read(body, config.max_request_bytes).await?;
+            let (data, trailers) = read(body, config.max_request_bytes).await?;
             let mut hasher = head.clone();
             hasher.update(&data);
             let fingerprint = hasher.finish(true);
-            (RequestFingerprint::Known(fingerprint), Incoming::Read(data))
+            let body = Incoming::Read(data, trailers);
+            (RequestFingerprint::Known(fingerprint), body)
         };
         let wait_until = match config.in_flight {
             InFlight::Reject => None,
-            InFlight::Wait { timeout } => Instant::now().checked_add(timeout),
+            InFlight::Wait { timeout } => Some(Instant::now() + timeout.min(FAR)),
         };
         Ok(Self {
             cx: Context {
@@ -126,6 +130,7 @@ where
                 id,
                 request,
                 wait_until,
+                erasures: shared.replay_cache.erasures(),
             },
             head,
             parts,
@@ -136,7 +141,7 @@ where
     /// What this process knows itself: an answer that it has in memory, or that it is at work.
     async fn look_around(&mut self) -> Result<(), Stop> {
         loop {
-            if let Some((fingerprint, answer)) = self.cx.shared.replay_cache.get(&self.cx.id) {
+            if let Some((fingerprint, answer)) = self.cx.remembered() {
                 self.compare(fingerprint).await?;
                 self.cx.tell_replayed(&answer, true);
                 return Err(Stop::Replay(answer));
@@ -156,36 +161,34 @@ where
 
     /// What a record that is there means for this request: to wait, or how it ends.
     async fn judge(&mut self, existing: Existing) -> Result<(), Stop> {
-        self.compare(existing.fingerprint).await?;
-        match existing.state {
-            State::InFlight { .. } => Ok(()),
-            State::Lapsed => Err(Rejection::Indeterminate.into()),
-            State::Completed { answer, remaining } => {
-                let answer = self.cx.replay(existing.fingerprint, &answer, remaining)?;
-                self.cx.tell_replayed(&answer, false);
-                Err(Stop::Replay(answer))
-            }
+        // A streamed body can be read once, and may still be the handler's to read.
+        let may_be_executed = matches!(existing.state, State::InFlight { .. });
+        if !(may_be_executed && matches!(self.body, Incoming::Streamed(_))) {
+            self.compare(existing.fingerprint).await?;
         }
+        self.cx.ended(existing)
     }
 
     /// That this is the request it claims to be.
     async fn compare(&mut self, known: Option<Fingerprint>) -> Result<(), Stop> {
         let Some(known) = known else { return Ok(()) };
         let mut hasher = self.head.clone();
-        let same = match &mut self.body {
-            Incoming::Read(data) => {
+        let same = match &self.body {
+            Incoming::Read(data, _) => {
                 let covered = usize::try_from(known.body_bytes()).unwrap_or(usize::MAX);
                 hasher.update(&data[..covered.min(data.len())]);
                 hasher.finish(known.is_whole() && covered == data.len()) == known
             }
-            Incoming::Streamed(_) => {
-                let Incoming::Streamed(body) =
-                    std::mem::replace(&mut self.body, Incoming::Read(Bytes::new()))
+            Incoming::Streamed(_) | Incoming::Gone => {
+                let Incoming::Streamed(body) = std::mem::replace(&mut self.body, Incoming::Gone)
                 else {
-                    return Ok(());
+                    // Nothing executes after this, and a retry is compared.
+                    return Err(self.cx.in_flight());
                 };
                 let fingerprint = work::hash_prefix(body, hasher, known);
-                let fingerprint = tokio::time::timeout(COMPARE_LIMIT, fingerprint).await;
+                // It takes as long as when the handler reads it.
+                let limit = self.cx.config.max_execution;
+                let fingerprint = tokio::time::timeout(limit, fingerprint).await;
                 let Ok(Some(fingerprint)) = fingerprint else {
                     return Err(Rejection::BodyUnreadable.into());
                 };
@@ -199,23 +202,6 @@ where
         }
     }
 
-    /// What somebody else has recorded is what counts.
-    async fn others_answer(&mut self) -> Stop {
-        let shared = Arc::clone(&self.cx.shared);
-        match self
-            .cx
-            .ask("get", shared.engine.store().get(&self.cx.id))
-            .await
-        {
-            Err(error) => self.cx.outcome_unknown(error),
-            Ok(None) => self.cx.in_flight(),
-            Ok(Some(existing)) => match self.judge(existing).await {
-                Err(stop) => stop,
-                Ok(()) => self.cx.in_flight(),
-            },
-        }
-    }
-
     /// The request as the handler gets it.
     fn request(&mut self, execution: Execution) -> Request<RequestBody<B>> {
         let mut request = self.bare_request();
@@ -226,8 +212,9 @@ where
     fn bare_request(&mut self) -> Request<RequestBody<B>> {
         let (empty, ()) = Request::new(()).into_parts();
         let parts = std::mem::replace(&mut self.parts, empty);
-        let body = match std::mem::replace(&mut self.body, Incoming::Read(Bytes::new())) {
-            Incoming::Read(data) => RequestBody::read(data),
+        let body = match std::mem::replace(&mut self.body, Incoming::Gone) {
+            Incoming::Gone => RequestBody::default(),
+            Incoming::Read(data, trailers) => RequestBody::read(data, trailers),
             Incoming::Streamed(body) => match &self.cx.request {
                 RequestFingerprint::Streamed(seen) => RequestBody::hashed(body, seen.clone()),
                 RequestFingerprint::Known(_) => RequestBody::inner(body),
@@ -272,7 +259,7 @@ fn hash_head(config: &Config, parts: &request::Parts) -> Hasher {
     ])
 }
 
-async fn read<B>(body: B, limit_bytes: usize) -> Result<Bytes, Stop>
+async fn read<B>(body: B, limit_bytes: usize) -> Result<(Bytes, Option<HeaderMap>), Stop>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -283,7 +270,7 @@ where
         return Err(too_large());
     }
     match work::collect(body, limit_bytes).await {
-        Ok(work::Collected::Whole(data, _)) => Ok(data),
+        Ok(work::Collected::Whole(data, trailers)) => Ok((data, trailers)),
         Ok(work::Collected::TooLong(..)) => Err(too_large()),
         Err(error) => Err(Stop::Reject(Rejection::BodyUnreadable, Some(error))),
     }

@@ -204,7 +204,7 @@ impl Existing {
 }
 
 /// How far the work of a record is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum State {
     /// Somebody is at work.
     InFlight {
@@ -223,7 +223,7 @@ pub enum State {
 }
 
 /// The end of some work.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Completion {
     /// What the request was.
@@ -297,4 +297,33 @@ pub enum Fenced {
     Applied,
     /// The lease is not the current one; nothing was changed.
     Lost,
+}
+
+// A stored answer may hold personal data: its length is what a log may show.
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight { remaining } => write!(f, "InFlight({remaining:?})"),
+            Self::Lapsed => f.write_str("Lapsed"),
+            Self::Completed { answer, remaining } => {
+                write!(f, "Completed({} bytes, {remaining:?})", answer.len())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Completion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            fingerprint,
+            answer,
+            retention,
+        } = self;
+        let bytes = answer.len();
+        write!(
+            f,
+            "Completion({fingerprint:?}, {bytes} bytes, {retention:?})"
+        )
+    }
 }

@@ -21,7 +21,8 @@ use crate::{
     headers::kept,
     in_process::Place,
     layer::Shared,
-    store::{Completion, Lease},
+    replay_cache::Kept,
+    store::{Completion, Existing, Lease, State},
 };
 
 /// How often a duplicate that waits asks about work in another process.
@@ -36,11 +37,15 @@ pub(super) struct Context {
     pub(super) id: RecordId,
     pub(super) request: RequestFingerprint,
     pub(super) wait_until: Option<Instant>,
+    /// How often answers had been erased when the request began.
+    pub(super) erasures: u64,
 }
 
 /// What becomes of the work, decided by its answer.
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
+    /// Whether it says that the effect took place.
+    pub(super) succeeded: bool,
     /// What is kept of the answer, if there is one.
     pub(super) kept: Option<(Arc<Answer>, Completion)>,
 }
@@ -71,7 +76,44 @@ impl Context {
         Rejection::InFlight { retry_after }.into()
     }
 
-    pub(super) fn replay(
+    /// What somebody else has recorded is what counts.
+    pub(super) async fn others_answer(&self) -> Stop {
+        let get = self.shared.engine.store().get(&self.id);
+        let existing = match self.ask("get", get).await {
+            Err(error) => return self.outcome_unknown(error),
+            Ok(None) => return self.in_flight(),
+            Ok(Some(existing)) => existing,
+        };
+        let ours = self.request.current();
+        if let Some(theirs) = existing.fingerprint
+            && theirs != ours
+        {
+            // Of a streamed body only what was read is known; a retry is compared with all of it.
+            return match theirs.covers_like(&ours) {
+                true => Rejection::KeyReused.into(),
+                false => self.in_flight(),
+            };
+        }
+        match self.ended(existing) {
+            Err(stop) => stop,
+            Ok(()) => self.in_flight(),
+        }
+    }
+
+    /// How a request ends whose record is there; `Ok` while that is not known.
+    pub(super) fn ended(&self, existing: Existing) -> Result<(), Stop> {
+        match existing.state {
+            State::InFlight { .. } => Ok(()),
+            State::Lapsed => Err(Rejection::Indeterminate.into()),
+            State::Completed { answer, remaining } => {
+                let answer = self.replay(existing.fingerprint, &answer, remaining)?;
+                self.tell_replayed(&answer, false);
+                Err(Stop::Replay(answer))
+            }
+        }
+    }
+
+    fn replay(
         &self,
         fingerprint: Option<Fingerprint>,
         stored: &Bytes,
@@ -102,15 +144,21 @@ impl Context {
         answer: &Arc<Answer>,
         remaining: Duration,
     ) {
-        let max_bytes = self.config.replay_cache_bytes;
-        let cache = &self.shared.replay_cache;
-        cache.insert(
-            self.id,
+        let kept = Kept {
             fingerprint,
-            Arc::clone(answer),
+            answer: Arc::clone(answer),
             remaining,
-            max_bytes,
-        );
+            erasures: self.erasures,
+        };
+        let max_bytes = self.config.replay_cache_bytes;
+        self.shared.replay_cache.insert(self.id, kept, max_bytes);
+    }
+
+    /// What this process has in memory.
+    pub(super) fn remembered(&self) -> Option<(Option<Fingerprint>, Arc<Answer>)> {
+        // Another route, with another limit, may have put it there.
+        let is_used = self.config.replay_cache_bytes > 0;
+        is_used.then(|| self.shared.replay_cache.get(&self.id))?
     }
 
     pub(super) fn tell(&self, event: &Event<'_>) {
@@ -151,14 +199,13 @@ impl Context {
     }
 
     pub(super) fn outcome<R, E>(&self, work: &Work<R, E>) -> Outcome {
-        let (head, body, trailers) = match work {
-            Work::Whole(head, body, trailers) => (head, &body[..], trailers.as_ref()),
-            Work::GoesOn(head, ..) => (head, &[][..], None),
-            _ => return Outcome::Uncertain,
+        let Some(said) = work.said() else {
+            return Outcome::Uncertain;
         };
-        let said = head.extensions.get::<Outcome>().copied();
-        let said = said.or_else(|| self.config.outcome.as_ref()?(head));
-        said.unwrap_or_else(|| match Outcome::of(head, body, trailers) {
+        let head = said.head;
+        let outcome = head.extensions.get::<Outcome>().copied();
+        let outcome = outcome.or_else(|| self.config.outcome.as_ref()?(head));
+        outcome.unwrap_or_else(|| match Outcome::of(&said) {
             // The handler was refused its input, half-way.
             Outcome::Keep if self.request.has_failed() && head.status.is_client_error() => {
                 Outcome::Forget
@@ -178,7 +225,7 @@ impl Context {
             status: head.status,
             headers: kept(&head.headers, &self.config.not_kept),
             body,
-            trailers,
+            trailers: trailers.map(|trailers| kept(&trailers, &self.config.not_kept)),
         };
         let stored = encode(&self.config, &self.id, &answer).unwrap_or_else(|error| {
             tracing::error!(error = &*error, record = %self.id, "an answer cannot be encoded");
@@ -236,7 +283,12 @@ impl Context {
             Outcome::Keep => self.completion(work),
             Outcome::Forget | Outcome::Uncertain => None,
         };
-        Verdict { outcome, kept }
+        let succeeded = work.said().is_some_and(|said| said.has_succeeded());
+        Verdict {
+            outcome,
+            succeeded,
+            kept,
+        }
     }
 }
 

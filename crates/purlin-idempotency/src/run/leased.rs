@@ -1,28 +1,38 @@
 //! The lease guarantee: claim, work, complete.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use purlin_problem::BoxError;
 use purlin_store::StoreError;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
 use tower_service::Service;
 
-use super::{Answered, Context, Exchange, Stop, Verdict, work};
+use super::{
+    Answered, Context, Exchange, FAR, Stop, Verdict,
+    later::{Ending, tell_lost},
+    work,
+};
 use crate::{
     Answer, Event, IdempotencyStore, OnStoreError, Outcome, Rejection, RequestBody, ResponseBody,
     in_process::Place,
     store::{Claim, Claimed, Completion, Existing, Fenced, Lease, State},
 };
 
-type Store = Arc<dyn IdempotencyStore>;
+pub(super) type Store = Arc<dyn IdempotencyStore>;
 
 /// The right to do the work, here and everywhere.
-struct Held {
-    place: Place,
-    lease: Lease,
+pub(super) struct Held {
+    /// Keeps it busy in this process.
+    pub(super) _place: Place,
+    pub(super) lease: Lease,
+    /// Told when it was lost.
+    pub(super) lost: watch::Sender<bool>,
 }
 
 impl<B> Exchange<B>
@@ -47,20 +57,18 @@ where
             Err(stop) => return Ok(self.cx.stop(stop)),
         };
         let lease = held.lease;
-        let (lost, is_lost) = watch::channel(false);
-        let execution = self.cx.execution(Some(lease), is_lost);
+        let execution = self.cx.execution(Some(lease), held.lost.subscribe());
         let request = self.request(execution.clone());
         let limits = self.cx.limits();
         let work = tokio::select! {
             biased;
             work = work::execute(&mut ready, request, limits) => work,
-            never = self.cx.keep_alive(store, lease, &lost) => match never {},
+            never = self.cx.keep_alive(store, &held) => match never {},
         };
         let verdict = self.cx.verdict(&work);
         let outcome = verdict.outcome;
         let joined = execution.joined().cloned();
-        let succeeded = work.head().is_some_and(|head| head.status.as_u16() < 400);
-        let settled = self.settle(store, held, verdict, joined, succeeded).await;
+        let settled = self.cx.settle(store, held, verdict, joined).await;
         self.cx.tell(&Event::Executed {
             id: self.cx.id,
             attempt: lease.attempt,
@@ -85,8 +93,11 @@ where
             self.cx.working.set(true);
             match self.cx.ask("claim", store.claim(&claim)).await {
                 Ok(Claimed::Acquired(lease)) => {
-                    let place = self.cx.enter();
-                    return Ok(Some(Held { place, lease }));
+                    return Ok(Some(Held {
+                        _place: self.cx.enter(),
+                        lease,
+                        lost: watch::Sender::new(false),
+                    }));
                 }
                 Ok(Claimed::Existing(existing)) => {
                     self.cx.working.set(false);
@@ -115,23 +126,24 @@ where
         let response = ready.call(request).await?;
         Ok(response.map(ResponseBody::inner))
     }
+}
 
+impl Context {
     async fn settle(
-        &mut self,
+        &self,
         store: &Store,
         held: Held,
         verdict: Verdict,
         joined: Option<Answer>,
-        succeeded: bool,
     ) -> Result<(), Stop> {
         if let Some(answer) = joined {
-            if self.cx.is_joined(store, held.lease, answer).await? {
+            if self.is_joined(store, held.lease, answer).await? {
                 return Ok(());
             }
             // Rolled back. A handler that says otherwise has forgotten to commit.
-            if succeeded {
-                tracing::error!(record = %self.cx.id, "the handler did not commit its completion");
-                self.cx.abandon(store, held.lease).await;
+            if verdict.succeeded {
+                tracing::error!(record = %self.id, "the handler did not commit its completion");
+                self.abandon(store, held.lease).await;
                 return Err(Rejection::NotCommitted.into());
             }
         }
@@ -140,89 +152,61 @@ where
                 self.complete(store, held, &answer, completion).await
             }
             (Outcome::Forget, _) => {
-                let release = store.release(&held.lease);
-                self.cx
-                    .note("release", self.cx.ask("release", release).await);
+                let released = self.ask("release", store.release(&held.lease)).await;
+                if released.is_err() {
+                    // Left to lapse, it would be work whose outcome is not known.
+                    self.end_later(store, held, Ending::Release);
+                }
+                self.note("release", released);
                 Ok(())
             }
             _ => {
-                self.cx.abandon(store, held.lease).await;
+                self.abandon(store, held.lease).await;
                 Ok(())
             }
         }
     }
 
     async fn complete(
-        &mut self,
+        &self,
         store: &Store,
         held: Held,
         answer: &Arc<Answer>,
         completion: Completion,
     ) -> Result<(), Stop> {
         let complete = store.complete(&held.lease, &completion);
-        match self.cx.ask("complete", complete).await {
+        match self.ask("complete", complete).await {
             Ok(Fenced::Applied) => {
-                self.cx.remember_own(answer, &completion);
+                self.remember_own(answer, &completion);
                 Ok(())
             }
             Ok(Fenced::Lost) => {
-                self.cx.tell_lost(held.lease);
+                tell_lost(&self.config, &held);
                 Err(self.others_answer().await)
             }
             // The effect is there, and the client shall know it.
             Err(error) => {
-                tracing::error!(%error, record = %self.cx.id, "an answer is not recorded yet");
-                self.cx.tell(&Event::NotRecorded { id: self.cx.id });
-                self.cx.complete_later(store, held, completion);
+                tracing::error!(%error, record = %self.id, "an answer is not recorded yet");
+                self.tell(&Event::NotRecorded { id: self.id });
+                self.end_later(store, held, Ending::Complete(completion));
                 Ok(())
             }
         }
     }
-}
-
-impl Context {
-    /// The claim may have been made and its answer been lost: a lease that nobody knows of would
-    /// make the outcome of work unknown that was never begun.
-    fn undo_later(&self, store: &Store, claim: Claim) {
-        let store = Arc::clone(store);
-        let (pause, limit) = (self.config.heartbeat_interval(), self.config.store_timeout);
-        let running = self.shared.running.enter();
-        let give_up_at = Instant::now() + self.config.lease_ttl.min(FAR);
-        tokio::spawn(async move {
-            let _running = running;
-            while Instant::now() < give_up_at {
-                let undo = async {
-                    // The same nonce finds the same claim, if it was made.
-                    match store.claim(&claim).await? {
-                        Claimed::Acquired(lease) => store.release(&lease).await.map(drop),
-                        Claimed::Existing(_) => Ok(()),
-                    }
-                };
-                let undone = purlin_store::deadline(store.name(), "release", limit, undo).await;
-                match undone {
-                    Ok(()) => return,
-                    Err(error) => tracing::debug!(%error, "a claim cannot be undone yet"),
-                }
-                tokio::time::sleep(pause).await;
-            }
-        });
-    }
 
     /// Extends the lease for as long as it is polled.
-    async fn keep_alive(
-        &self,
-        store: &Store,
-        lease: Lease,
-        lost: &watch::Sender<bool>,
-    ) -> std::convert::Infallible {
+    async fn keep_alive(&self, store: &Store, held: &Held) -> std::convert::Infallible {
+        let interval = self.config.heartbeat_interval();
+        let mut beats = tokio::time::interval_at(Instant::now() + interval.min(FAR), interval);
+        // A call that fails slowly does not put off the next.
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(self.config.heartbeat_interval()).await;
-            let extend = store.extend(&lease, self.config.lease_ttl);
+            beats.tick().await;
+            let extend = store.extend(&held.lease, self.config.lease_ttl);
             match self.ask("extend", extend).await {
                 Ok(Fenced::Applied) => {}
                 Ok(Fenced::Lost) => {
-                    self.tell_lost(lease);
-                    lost.send_replace(true);
+                    tell_lost(&self.config, held);
                     return std::future::pending().await;
                 }
                 Err(error) => tracing::warn!(%error, "a lease could not be extended"),
@@ -250,36 +234,6 @@ impl Context {
         self.note("abandon", self.ask("abandon", store.abandon(&lease)).await);
     }
 
-    /// Tries for as long as the work itself might have taken.
-    fn complete_later(&self, store: &Store, held: Held, completion: Completion) {
-        let store = Arc::clone(store);
-        let (pause, limit) = (self.config.heartbeat_interval(), self.config.store_timeout);
-        let running = self.shared.running.enter();
-        let give_up_at = Instant::now() + self.config.max_execution.min(FAR);
-        tokio::spawn(async move {
-            let _running = running;
-            while Instant::now() < give_up_at {
-                tokio::time::sleep(pause).await;
-                let complete = store.complete(&held.lease, &completion);
-                let completed =
-                    purlin_store::deadline(store.name(), "complete", limit, complete).await;
-                match completed {
-                    Ok(_) => break,
-                    Err(error) => tracing::warn!(%error, "an answer is not recorded yet"),
-                }
-            }
-            drop(held.place);
-        });
-    }
-
-    fn tell_lost(&self, lease: Lease) {
-        tracing::warn!(record = %self.id, attempt = lease.attempt, "a lease was lost");
-        self.tell(&Event::LeaseLost {
-            id: self.id,
-            attempt: lease.attempt,
-        });
-    }
-
     fn note(&self, operation: &'static str, result: Result<Fenced, StoreError>) {
         match result {
             Ok(Fenced::Applied) => {}
@@ -289,6 +243,3 @@ impl Context {
         }
     }
 }
-
-/// A sum with an instant that does not overflow.
-const FAR: Duration = Duration::from_secs(365 * 86_400);

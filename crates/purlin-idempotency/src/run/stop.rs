@@ -47,7 +47,12 @@ impl Stop {
 pub(super) fn gone(answer: Option<&Answer>) -> Stop {
     Rejection::AnswerUnavailable {
         original_status: answer.map(|answer| answer.status),
-        location: answer.and_then(|answer| answer.headers.get(LOCATION).cloned()),
+        location: answer.and_then(|answer| {
+            let mut location = answer.headers.get(LOCATION)?.clone();
+            // A part of the answer, which no log shall show.
+            location.set_sensitive(true);
+            Some(location)
+        }),
     }
     .into()
 }
@@ -87,7 +92,8 @@ pub(crate) fn refuse(
 }
 
 pub(super) fn tell(config: &Config, event: &Event<'_>) {
-    tracing::debug!(idempotency.event = event.name(), "{event:?}");
+    let record = event.record().map(tracing::field::display);
+    tracing::debug!(idempotency.event = event.name(), record);
     if let Some(observer) = &config.observer {
         observer.on_event(event);
     }

@@ -78,6 +78,7 @@ where
         unit: Box<dyn UnitOfWork>,
         verdict: Verdict,
     ) -> Result<(), Stop> {
+        let effective = verdict.succeeded;
         let Some((answer, completion)) = verdict.kept else {
             if let Err(error) = self.cx.ask("roll back", unit.roll_back()).await {
                 // Its connection is gone, and with it the transaction.
@@ -85,7 +86,6 @@ where
             }
             return Ok(());
         };
-        let effective = answer.status.as_u16() < 400;
         let settled = if effective {
             self.cx.ask("commit", unit.commit(&completion)).await
         } else {
@@ -96,7 +96,7 @@ where
                 self.cx.remember_own(&answer, &completion);
                 Ok(())
             }
-            Ok(Settled::Lost) => Err(self.others_answer().await),
+            Ok(Settled::Lost) => Err(self.cx.others_answer().await),
             Ok(Settled::NotReturned) if effective => {
                 tracing::error!(record = %self.cx.id, "the handler has kept the transaction");
                 Err(Rejection::NotCommitted.into())

@@ -16,7 +16,7 @@ use purlin_problem::BoxError;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::{Fingerprint, fingerprint::Hasher};
+use crate::{Fingerprint, fingerprint::Hasher, outcome::Said};
 
 /// How a handler ended.
 pub(super) enum Work<R, E> {
@@ -33,11 +33,14 @@ pub(super) enum Work<R, E> {
 }
 
 impl<R, E> Work<R, E> {
-    pub(super) fn head(&self) -> Option<&response::Parts> {
-        match self {
-            Self::Whole(head, ..) | Self::GoesOn(head, ..) => Some(head),
-            _ => None,
-        }
+    /// The handler's answer, if there is one.
+    pub(super) fn said(&self) -> Option<Said<'_>> {
+        let (head, end) = match self {
+            Self::Whole(head, body, trailers) => (head, Some((&body[..], trailers.as_ref()))),
+            Self::GoesOn(head, ..) => (head, None),
+            _ => return None,
+        };
+        Some(Said { head, end })
     }
 }
 
