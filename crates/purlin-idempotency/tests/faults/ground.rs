@@ -1,0 +1,185 @@
+//! Where records and effects are: one place for each cell, known to the test and to its processes.
+
+use std::time::Duration;
+
+use purlin_idempotency::{PostgresStore, SqliteStore};
+use purlin_store::{
+    SchemaName,
+    postgres::PostgresConfig,
+    sqlite::{Durability, SqliteConfig},
+};
+use purlin_testkit::{TestFile, TestSchema};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    Sqlite,
+}
+
+/// What a process is told of its ground.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) name: String,
+}
+
+/// What holds the place, for as long as the cell lasts.
+#[derive(Debug)]
+enum Holder {
+    Schema { _schema: TestSchema },
+    File { _file: TestFile },
+}
+
+/// A place with its tables.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) place: Place,
+    open: Open,
+    // Dropped after the connections.
+    _holder: Holder,
+}
+
+/// The place, opened by one process.
+#[derive(Clone, Debug)]
+pub(crate) enum Open {
+    Postgres {
+        pool: PgPool,
+        store: PostgresStore,
+        effects: String,
+    },
+    Sqlite {
+        pool: SqlitePool,
+        store: SqliteStore,
+    },
+}
+
+impl Ground {
+    /// `None` without a server.
+    pub(crate) async fn create(kind: Kind) -> Option<Self> {
+        let (place, holder) = match kind {
+            Kind::Postgres => {
+                let schema = TestSchema::create()?;
+                let place = Place::new(kind, &schema.url(), schema.name());
+                (place, Holder::Schema { _schema: schema })
+            }
+            Kind::Sqlite => {
+                let file = TestFile::new();
+                let place = Place::new(kind, &file.path().display().to_string(), "");
+                (place, Holder::File { _file: file })
+            }
+        };
+        let open = place.open(1).await;
+        match &open {
+            Open::Postgres {
+                pool,
+                store,
+                effects,
+            } => {
+                store.migrate().await.unwrap();
+                let sql = format!("create table {effects} (part bigint, attempt bigint)");
+                sqlx::raw_sql(AssertSqlSafe(sql))
+                    .execute(pool)
+                    .await
+                    .unwrap();
+            }
+            Open::Sqlite { pool, store } => {
+                store.migrate().await.unwrap();
+                let sql = "create table effects (part bigint, attempt bigint)";
+                sqlx::raw_sql(sql).execute(pool).await.unwrap();
+            }
+        }
+        Some(Self {
+            place,
+            open,
+            _holder: holder,
+        })
+    }
+
+    /// How often each of the two halves of the effect is there.
+    pub(crate) async fn effects(&self) -> [i64; 2] {
+        [self.count_part(1).await, self.count_part(2).await]
+    }
+
+    async fn count_part(&self, part: i64) -> i64 {
+        match &self.open {
+            Open::Postgres { pool, effects, .. } => {
+                let sql = format!("select count(*) from {effects} where part = $1");
+                let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(part);
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => {
+                let query = sqlx::query_scalar("select count(*) from effects where part = $1");
+                query.bind(part).fetch_one(pool).await.unwrap()
+            }
+        }
+    }
+
+    /// How many completed records there are.
+    pub(crate) async fn completed(&self) -> i64 {
+        let sql = "select count(*) from purlin_idempotency_records where state = 1";
+        match &self.open {
+            Open::Postgres { pool, .. } => {
+                let schema = format!("{}.purlin", self.place.name);
+                let sql = AssertSqlSafe(sql.replacen("purlin", &schema, 1));
+                sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+}
+
+impl Place {
+    fn new(kind: Kind, url: &str, name: &str) -> Self {
+        Self {
+            kind,
+            url: url.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn to_env(&self) -> String {
+        format!("{:?}|{}|{}", self.kind, self.url, self.name)
+    }
+
+    pub(crate) fn from_env(text: &str) -> Self {
+        let [kind, url, name] = text.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not a place: {text}");
+        };
+        let kind = match kind {
+            "Postgres" => Kind::Postgres,
+            "Sqlite" => Kind::Sqlite,
+            _ => panic!("not a kind: {kind}"),
+        };
+        Self::new(kind, url, name)
+    }
+
+    pub(crate) async fn open(&self, max_connections: u32) -> Open {
+        match self.kind {
+            Kind::Postgres => {
+                let config = PostgresConfig::new(&self.url).unwrap();
+                let config = config.with_max_connections(max_connections);
+                let pool = config.connect().await.unwrap();
+                let schema = SchemaName::new(&*self.name).unwrap();
+                let store = PostgresStore::new(pool.clone()).with_schema(schema);
+                let effects = format!("{}.effects", self.name);
+                Open::Postgres {
+                    pool,
+                    store,
+                    effects,
+                }
+            }
+            Kind::Sqlite => {
+                let config = SqliteConfig::new(&self.url)
+                    .with_max_connections(max_connections)
+                    // A machine that loses power is not part of this matrix.
+                    .with_durability(Durability::ProcessCrash)
+                    .with_busy_timeout(Duration::from_millis(200));
+                let pool = config.connect().await.unwrap();
+                let store = SqliteStore::new(pool.clone());
+                Open::Sqlite { pool, store }
+            }
+        }
+    }
+}
