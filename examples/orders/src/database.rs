@@ -136,6 +136,16 @@ impl Database {
     }
 }
 
+impl Connection<'_> {
+    /// The same connection for one of several calls.
+    pub(crate) fn reborrow(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(connection) => Connection::Postgres(connection),
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
+        }
+    }
+}
+
 impl UnitOfWork {
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {

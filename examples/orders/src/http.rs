@@ -7,6 +7,7 @@ mod layers;
 mod linger;
 mod list;
 mod orders;
+mod payments;
 mod products;
 mod request_id;
 
@@ -17,7 +18,7 @@ use axum::{
 };
 use purlin_problem::fallback;
 
-use crate::service::{Orders, Products};
+use crate::service::{Orders, Payments, Products};
 
 pub(crate) use customer::HEADER as CUSTOMER_HEADER;
 pub(crate) use health::Health;
@@ -28,6 +29,7 @@ pub(crate) use layers::service;
 pub(crate) struct App {
     pub(crate) products: Products,
     pub(crate) orders: Orders,
+    pub(crate) payments: Payments,
     pub(crate) health: Health,
 }
 
@@ -41,6 +43,7 @@ fn routes(app: App) -> Router {
         .route("/v1/orders", get(orders::list).post(orders::create))
         .route("/v1/orders/{id}", get(orders::show))
         .route("/v1/orders/{id}/cancel", post(orders::cancel))
+        .route("/v1/orders/{id}/payments", post(payments::create))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .nest_service("/problems", catalog::catalog())

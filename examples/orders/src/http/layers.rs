@@ -20,7 +20,7 @@ use tracing::Span;
 
 use crate::{
     config::CorsOrigins,
-    http::{App, CUSTOMER_HEADER, linger::Linger, request_id, routes},
+    http::{App, CUSTOMER_HEADER, linger::Linger, payments, request_id, routes},
 };
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -112,6 +112,7 @@ fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
         .allow_headers([
             header::CONTENT_TYPE,
             HeaderName::from_static(CUSTOMER_HEADER),
+            payments::KEY_HEADER,
             request_id::HEADER,
         ])
         .expose_headers([

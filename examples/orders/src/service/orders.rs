@@ -4,7 +4,7 @@ use purlin_problem::{JsonPointer, Violation, Violations};
 use purlin_store::Clock;
 
 use crate::{
-    database::Database,
+    database::{Connection, Database},
     domain::{Customer, NewOrder, Order, OrderId, OrderItem, OrderStatus, Timestamp, total_cents},
     repository::{orders, products},
     service::{Error, error::Short, unit_of_work},
@@ -25,13 +25,25 @@ impl Orders {
     /// Places an order and takes its stock, both or neither.
     pub(crate) async fn place(&self, customer: &Customer, new: &NewOrder) -> Result<Order, Error> {
         unit_of_work::run(&self.database, "place order", async || {
-            self.place_once(customer, new).await
+            let mut work = self.database.begin().await?;
+            let order = self.place_in(work.connection(), customer, new).await?;
+            work.commit().await?;
+            Ok(order)
         })
         .await
     }
 
-    async fn place_once(&self, customer: &Customer, new: &NewOrder) -> Result<Order, Error> {
-        let mut work = self.database.begin().await?;
+    /// The same in a transaction that somebody else has begun, for writing, and commits.
+    ///
+    /// After an error that somebody rolls it back: some stock may have been taken. It is not tried
+    /// again after a conflict, and has no time limit of its own: both belong to the whole of a
+    /// transaction.
+    pub(crate) async fn place_in(
+        &self,
+        mut connection: Connection<'_>,
+        customer: &Customer,
+        new: &NewOrder,
+    ) -> Result<Order, Error> {
         let mut items = Vec::with_capacity(new.items.len());
         let (mut short, mut unknown) = (Vec::new(), Violations::new());
         // In the order of ids, so that two orders never wait for each other.
@@ -40,7 +52,7 @@ impl Orders {
         for (index, item) in by_id {
             let (id, quantity) = (item.product_id, item.quantity);
             let pointer = product_pointer(index);
-            match products::take_stock(work.connection(), id, quantity).await? {
+            match products::take_stock(connection.reborrow(), id, quantity).await? {
                 Some(unit_price_cents) => items.push((
                     index,
                     OrderItem {
@@ -49,7 +61,7 @@ impl Orders {
                         unit_price_cents,
                     },
                 )),
-                None if products::get(work.connection(), id).await?.is_some() => {
+                None if products::get(connection.reborrow(), id).await?.is_some() => {
                     short.push(Short {
                         pointer: pointer.as_fragment().to_owned(),
                         product_id: id,
@@ -82,8 +94,7 @@ impl Orders {
             note: new.note.clone(),
             created_at: Timestamp::now(&*self.clock),
         };
-        orders::insert(work.connection(), &order).await?;
-        work.commit().await?;
+        orders::insert(connection, &order).await?;
         Ok(order)
     }
 
