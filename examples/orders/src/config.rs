@@ -1,11 +1,19 @@
 //! The configuration: environment variables, all read and checked before anything else happens.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::Path, str::FromStr};
+mod redis_url;
+
+use std::{ffi::OsString, fmt, net::SocketAddr, str::FromStr};
 
 use http::{HeaderValue, Uri};
+use orders::{
+    fake_provider,
+    vars::{ConfigError, Vars},
+};
 use tracing_subscriber::filter::Targets;
 
-use crate::database::DatabaseUrl;
+use crate::{database::DatabaseUrl, provider::ProviderUrl};
+
+pub(crate) use redis_url::RedisUrl;
 
 /// What `--help` says about each variable.
 pub(crate) const VARIABLES: &str = "\
@@ -13,24 +21,38 @@ pub(crate) const VARIABLES: &str = "\
   ORDERS_LOG           pretty or json, to stderr          (default: pretty)
   ORDERS_CORS_ORIGINS  origins whose pages may call, with commas between; * for all
                                                           (default: none)
+  ORDERS_PAYMENT_URL   http://HOST:PORT of the payment provider
+                                                          (default: a built-in fake one)
   DATABASE_URL         sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE
                                                           (default: sqlite:orders.db)
   DATABASE_URL_FILE    a file that holds the DATABASE_URL, in place of it
+  REDIS_URL            redis://USER:PASSWORD@HOST:PORT/DATABASE; the keys of payments
+                                                          (default: none)
+  REDIS_URL_FILE       a file that holds the REDIS_URL, in place of it
   RUST_LOG             which logs, such as warn or info,orders=debug  (default: info)";
 
 const OWN_PREFIX: &str = "ORDERS_";
-const OWN: [&str; 3] = ["ORDERS_ADDR", "ORDERS_LOG", "ORDERS_CORS_ORIGINS"];
+const OWN: [&str; 4] = [
+    "ORDERS_ADDR",
+    "ORDERS_LOG",
+    "ORDERS_CORS_ORIGINS",
+    "ORDERS_PAYMENT_URL",
+];
 
 /// Everything that can be set. `Display` is what `--check-config` prints, without secrets.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) addr: SocketAddr,
     pub(crate) database: DatabaseUrl,
+    pub(crate) redis: Option<RedisUrl>,
+    /// The built-in one where there is none.
+    pub(crate) payment: Option<ProviderUrl>,
+    /// How the built-in payment provider behaves.
+    pub(crate) fake_provider: fake_provider::Settings,
     pub(crate) log: LogFormat,
     pub(crate) log_filter: Targets,
     pub(crate) cors: CorsOrigins,
-    /// Variables that look like ours and are not. They are no errors, because a container platform
-    /// sets some of its own in the name of a service (`ORDERS_SERVICE_HOST`).
+    /// Variables that look like ours and are not.
     pub(crate) unknown: Vec<String>,
 }
 
@@ -50,51 +72,39 @@ pub(crate) enum CorsOrigins {
     List(Vec<HeaderValue>),
 }
 
-/// What is wrong with a variable: name, reason. The value is not repeated; it may be a secret.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ConfigError {
-    variable: String,
-    reason: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.variable, self.reason)
-    }
-}
-
 impl Config {
     /// Reads the variables of the process, or says everything that is wrong with them.
     pub(crate) fn from_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let mut vars = Vars {
-            vars: vars.into_iter().collect(),
-            errors: Vec::new(),
-        };
-        let config = Self {
-            addr: vars.parse(
-                "ORDERS_ADDR",
-                SocketAddr::from(([127, 0, 0, 1], 3000)),
-                |text| {
-                    text.parse()
-                        .map_err(|_| "is not an IP address and a port, such as 127.0.0.1:3000")
-                },
-            ),
-            database: vars.database_url(),
-            log: vars.parse("ORDERS_LOG", LogFormat::Pretty, LogFormat::parse),
-            log_filter: vars.parse("RUST_LOG", default_filter(), |text| {
-                Targets::from_str(text)
-                    .map_err(|_| "is not a list of levels, such as info,orders=debug")
-            }),
-            cors: vars.parse("ORDERS_CORS_ORIGINS", CorsOrigins::None, CorsOrigins::parse),
-            unknown: vars.unknown(),
-        };
-        if vars.errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(vars.errors)
-        }
+        let mut vars = Vars::new(vars);
+        let addr = vars.read("ORDERS_ADDR", |text| {
+            text.parse()
+                .map_err(|_| "is not an IP address and a port, such as 127.0.0.1:3000")
+        });
+        let database = vars.read_secret("DATABASE_URL", DatabaseUrl::from_str);
+        let redis = vars.read_secret("REDIS_URL", RedisUrl::from_str);
+        let payment = vars.read("ORDERS_PAYMENT_URL", ProviderUrl::from_str);
+        let fake_provider = fake_provider::Settings::read(&mut vars);
+        let log = vars.read("ORDERS_LOG", LogFormat::parse);
+        let log_filter = vars.read("RUST_LOG", |text| {
+            Targets::from_str(text)
+                .map_err(|_| "is not a list of levels, such as info,orders=debug")
+        });
+        let cors = vars.read("ORDERS_CORS_ORIGINS", CorsOrigins::parse);
+        let mut unknown = vars.unknown(OWN_PREFIX, &OWN);
+        unknown.extend_from_slice(&fake_provider.unknown);
+        vars.finish(Self {
+            addr: addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            database: database.unwrap_or_else(DatabaseUrl::default_file),
+            redis,
+            payment,
+            fake_provider,
+            log: log.unwrap_or(LogFormat::Pretty),
+            log_filter: log_filter.unwrap_or_else(default_filter),
+            cors: cors.unwrap_or(CorsOrigins::None),
+            unknown,
+        })
     }
 }
 
@@ -103,84 +113,21 @@ impl fmt::Display for Config {
         writeln!(f, "ORDERS_ADDR          {}", self.addr)?;
         writeln!(f, "ORDERS_LOG           {}", self.log)?;
         writeln!(f, "ORDERS_CORS_ORIGINS  {}", self.cors)?;
+        match &self.payment {
+            Some(url) => writeln!(f, "ORDERS_PAYMENT_URL   {url}")?,
+            None => writeln!(f, "ORDERS_PAYMENT_URL   built-in fake provider")?,
+        }
         writeln!(f, "DATABASE_URL         {}", self.database)?;
+        match &self.redis {
+            Some(url) => writeln!(f, "REDIS_URL            {url}")?,
+            None => writeln!(f, "REDIS_URL            none")?,
+        }
         write!(f, "RUST_LOG             {}", self.log_filter)
     }
 }
 
 fn default_filter() -> Targets {
     Targets::new().with_default(tracing::Level::INFO)
-}
-
-/// The variables, and what was wrong with those that were read.
-struct Vars {
-    vars: BTreeMap<OsString, OsString>,
-    errors: Vec<ConfigError>,
-}
-
-impl Vars {
-    fn error(&mut self, variable: &str, reason: impl Into<String>) {
-        self.errors.push(ConfigError {
-            variable: variable.to_owned(),
-            reason: reason.into(),
-        });
-    }
-
-    /// The text of a variable. One that is empty is an error, not a default: it is what is left of
-    /// a secret that was not there.
-    fn text(&mut self, variable: &str) -> Option<String> {
-        let value = self.vars.get(std::ffi::OsStr::new(variable))?;
-        let reason = match value.to_str() {
-            Some("") => "is empty: give it a value or unset it",
-            Some(text) => return Some(text.to_owned()),
-            None => "is not UTF-8",
-        };
-        self.error(variable, reason);
-        None
-    }
-
-    fn parse<T>(
-        &mut self,
-        variable: &str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> T {
-        match self.text(variable).map(|text| parse(&text)) {
-            Some(Ok(value)) => return value,
-            Some(Err(reason)) => self.error(variable, reason),
-            None => {}
-        }
-        default
-    }
-
-    fn database_url(&mut self) -> DatabaseUrl {
-        const URL: &str = "DATABASE_URL";
-        const FILE: &str = "DATABASE_URL_FILE";
-        let default = DatabaseUrl::default_file();
-        let Some(file) = self.text(FILE) else {
-            return self.parse(URL, default, DatabaseUrl::from_str);
-        };
-        if self.text(URL).is_some() {
-            self.error(FILE, "is set, and so is DATABASE_URL: unset one of them");
-            return default;
-        }
-        match std::fs::read_to_string(Path::new(&file)) {
-            Ok(text) => match text.trim().parse() {
-                Ok(url) => return url,
-                Err(reason) => self.error(FILE, format!("names a file whose content {reason}")),
-            },
-            Err(error) => self.error(FILE, format!("names a file that cannot be read: {error}")),
-        }
-        default
-    }
-
-    fn unknown(&self) -> Vec<String> {
-        let names = self.vars.keys().filter_map(|name| name.to_str());
-        names
-            .filter(|name| name.starts_with(OWN_PREFIX) && !OWN.contains(name))
-            .map(str::to_owned)
-            .collect()
-    }
 }
 
 impl LogFormat {
@@ -256,6 +203,31 @@ mod tests {
                 shown.contains("shop:***@db.example.com:5432/shop"),
                 "{shown}"
             );
+        }
+    }
+
+    #[test]
+    fn redis_urls() {
+        for (url, shown) in [
+            ("redis://h", "redis://h:6379/0"),
+            ("redis://ada:s3cr3t@h:7000/2", "redis://***@h:7000/2"),
+            ("redis://:s3cr3t@h", "redis://***@h:6379/0"),
+        ] {
+            let config = config(&[("REDIS_URL", url)]).unwrap();
+            assert_eq!(config.redis.as_ref().unwrap().to_string(), shown);
+            for text in [config.to_string(), format!("{config:?}")] {
+                assert!(text.contains(shown) && !text.contains("s3cr3t"), "{text}");
+            }
+        }
+        for (url, reason) in [
+            ("rediss://:s3cr3t@h", "asks for TLS"),
+            ("http://:s3cr3t@h", "is not of the form"),
+            ("redis:///x:s3cr3t", "is not of the form"),
+            ("redis+unix:///run/s3cr3t", "is not of the form"),
+        ] {
+            let errors = config(&[("REDIS_URL", url)]).unwrap_err();
+            assert!(errors[0].contains(reason), "{url}: {errors:?}");
+            assert!(!errors[0].contains("s3cr3t"));
         }
     }
 

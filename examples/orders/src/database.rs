@@ -86,16 +86,6 @@ impl IdempotencyRecords {
     }
 }
 
-impl Connection<'_> {
-    /// The same connection, for one more call.
-    pub(crate) fn reborrow(&mut self) -> Connection<'_> {
-        match self {
-            Self::Postgres(c) => Connection::Postgres(c),
-            Self::Sqlite(c) => Connection::Sqlite(c),
-        }
-    }
-}
-
 impl Database {
     /// Connects, and brings the tables up to date.
     pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
@@ -177,6 +167,16 @@ impl Database {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Sqlite(_) => "sqlite",
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// The same connection for one of several calls.
+    pub(crate) fn reborrow(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(connection) => Connection::Postgres(connection),
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
         }
     }
 }

@@ -3,11 +3,13 @@
 mod customer;
 mod id;
 mod order;
+mod payment;
 mod product;
 mod timestamp;
 
 pub(crate) use customer::Customer;
-pub(crate) use id::{OrderId, ProductId};
+pub(crate) use id::{OrderId, PaymentId, ProductId};
 pub(crate) use order::{NewItem, NewOrder, Order, OrderItem, OrderStatus, total_cents};
+pub(crate) use payment::{Payment, PaymentStatus};
 pub(crate) use product::{NewProduct, Product, ProductChanges};
 pub(crate) use timestamp::Timestamp;

@@ -8,6 +8,7 @@ mod layers;
 mod linger;
 mod list;
 mod orders;
+mod payments;
 mod products;
 mod request_id;
 
@@ -21,7 +22,7 @@ use purlin_problem::fallback;
 
 use crate::{
     domain::Customer,
-    service::{Orders, Products},
+    service::{Orders, Payments, Products},
 };
 
 pub(crate) use customer::HEADER as CUSTOMER_HEADER;
@@ -34,15 +35,20 @@ pub(crate) use layers::service;
 pub(crate) struct App {
     pub(crate) products: Products,
     pub(crate) orders: Orders,
+    pub(crate) payments: Payments,
     pub(crate) health: Health,
     pub(crate) keys: Keys,
 }
 
 fn routes(app: App) -> Router {
+    // Outside of the keys, as authentication will be: who asks is known first.
+    let known = from_extractor::<Customer>();
     let place = post(orders::create)
         .route_layer(app.keys.orders.clone())
-        // Outside of it, as authentication will be: who asks is known first.
-        .route_layer(from_extractor::<Customer>());
+        .route_layer(known.clone());
+    let pay = post(payments::create)
+        .route_layer(app.keys.payments.clone())
+        .route_layer(known);
     Router::new()
         .route("/v1/products", get(products::list).post(products::create))
         .route(
@@ -52,6 +58,7 @@ fn routes(app: App) -> Router {
         .route("/v1/orders", get(orders::list).merge(place))
         .route("/v1/orders/{id}", get(orders::show))
         .route("/v1/orders/{id}/cancel", post(orders::cancel))
+        .route("/v1/orders/{id}/payments", pay)
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .nest_service("/problems", catalog::catalog())

@@ -5,6 +5,7 @@ mod database;
 mod domain;
 mod http;
 mod log;
+mod provider;
 mod repository;
 mod server;
 mod service;
@@ -18,9 +19,10 @@ use std::{
 };
 
 use config::Config;
+use orders::fake_provider;
 
 const HELP: &str = "\
-Products and orders over HTTP, on an SQLite file or on Postgres.
+Products, orders and payments over HTTP, on an SQLite file or on Postgres.
 
 Usage: orders [--check-config | --help | --version]
 
@@ -72,7 +74,12 @@ fn command() -> Result<Command, lexopt::Error> {
 fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::stdout();
     match command {
-        Command::Help => writeln!(out, "{HELP}{}", config::VARIABLES)?,
+        Command::Help => writeln!(
+            out,
+            "{HELP}{}\n\nEnvironment of the built-in payment provider:\n{}",
+            config::VARIABLES,
+            fake_provider::VARIABLES
+        )?,
         Command::Version => writeln!(out, "orders {}", env!("CARGO_PKG_VERSION"))?,
         Command::CheckConfig | Command::Serve => {
             let config = match Config::from_vars(std::env::vars_os()) {

@@ -1,4 +1,5 @@
 //! The SQL. A repository begins nothing and commits nothing: it works on the connection it gets.
 
 pub(crate) mod orders;
+pub(crate) mod payments;
 pub(crate) mod products;

@@ -1,6 +1,11 @@
 //! Accepts connections until a signal comes, then lets those that are there finish.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -8,11 +13,15 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use orders::{
+    fake_provider,
+    listen::{Signals, accept},
+};
 use purlin_store::SystemClock;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    signal::unix::{Signal, SignalKind, signal},
+    net::TcpListener,
     sync::watch,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -20,7 +29,8 @@ use crate::{
     config::Config,
     database::{Database, IdempotencyRecords},
     http::{App, Health, Keys},
-    service::{Orders, Products},
+    provider::Provider,
+    service::{Orders, Payments, Products},
     welcome,
 };
 
@@ -52,23 +62,38 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.addr)
         .await
         .map_err(|error| cannot(format!("listen on {}", config.addr), error))?;
+    // Ends when this function does: payments may be under way until then.
+    let mut built_in = JoinSet::new();
+    let payment_url = match &config.payment {
+        Some(url) => url.clone(),
+        None => start_fake_provider(&config.fake_provider, &mut built_in)
+            .await?
+            .into(),
+    };
+    let provider = Provider::new(payment_url.clone());
     let (draining, is_draining) = watch::channel(false);
     let clock = Arc::new(SystemClock);
-    let keys = Keys::new(&database);
-    let purging = tokio::spawn(purge(database.idempotency_records()));
+    let records = database.idempotency_records();
+    let redis = config.redis.as_ref().map(|url| url.config().open());
+    let redis = redis
+        .transpose()
+        .map_err(|error| cannot("use Redis".to_owned(), error))?;
+    let keys = Keys::new(records.clone(), redis);
+    built_in.spawn(purge(records));
     let service = crate::http::service(
         App {
             keys: keys.clone(),
             products: Products::new(database.clone(), clock.clone()),
-            orders: Orders::new(database.clone(), clock),
+            orders: Orders::new(database.clone(), clock.clone()),
+            payments: Payments::new(database.clone(), clock, provider),
             health: Health::new(database.clone(), is_draining),
         },
         &config.cors,
     );
     let addr = listener.local_addr()?;
-    tracing::info!(%addr, database = %config.database, "listening");
+    tracing::info!(%addr, database = %config.database, payments = %payment_url, "listening");
     tracing::warn!("callers are not authenticated");
-    if let Err(error) = welcome::print(addr) {
+    if let Err(error) = welcome::print(addr, &payment_url) {
         tracing::warn!(%error, "nobody reads what is printed");
     }
 
@@ -106,7 +131,6 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     if let Err(error) = keys.drain(CLOSE_LIMIT).await {
         tracing::warn!(%error, "leaving them");
     }
-    purging.abort();
     let _ = timeout(CLOSE_LIMIT, database.close()).await;
     tracing::info!("stopped");
     Ok(())
@@ -130,43 +154,22 @@ async fn purge(records: IdempotencyRecords) {
     }
 }
 
-/// The next connection. Errors are either those of one client, or a lack of file descriptors, which
-/// passes: neither is a reason to stop.
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Answers are written in one piece; waiting for more would only delay them.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// On a port of its own, for this machine only. It is asked over HTTP as any other would be.
+async fn start_fake_provider(
+    settings: &fake_provider::Settings,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, StartError> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bound = TcpListener::bind(any).await.and_then(|listener| {
+        let addr = listener.local_addr()?;
+        Ok((listener, addr))
+    });
+    let (listener, addr) =
+        bound.map_err(|error| cannot("start the built-in payment provider".to_owned(), error))?;
+    let settings = settings.clone();
+    tasks.spawn(async move { fake_provider::serve(listener, &settings).await });
+    tracing::warn!("payments go to a fake provider; nobody is charged");
+    Ok(addr)
 }
 
 /// What could not be done at start, and why.

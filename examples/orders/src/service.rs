@@ -3,9 +3,11 @@
 
 mod error;
 mod orders;
+mod payments;
 mod products;
 mod unit_of_work;
 
 pub(crate) use error::Error;
 pub(crate) use orders::Orders;
+pub(crate) use payments::Payments;
 pub(crate) use products::Products;

@@ -5,11 +5,11 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::http::CUSTOMER_HEADER;
+use crate::{http::CUSTOMER_HEADER, provider::ProviderUrl};
 
 /// Says where the service listens and what to try. Each line that begins with `curl` works as it
 /// stands, without further tools, when the ones before it have been run.
-pub(crate) fn print(addr: SocketAddr) -> io::Result<()> {
+pub(crate) fn print(addr: SocketAddr, payments: &ProviderUrl) -> io::Result<()> {
     let url = format!("http://{addr}");
     let json = "-H 'Content-Type: application/json'";
     let mut out = io::stdout().lock();
@@ -17,10 +17,13 @@ pub(crate) fn print(addr: SocketAddr) -> io::Result<()> {
         out,
         "listening on {url}
 
-Try, one after the other: a product, an order of the newest product, all orders.
+payments go to {payments}
+
+Try, one after the other: a product, an order of the newest product, its payment, all orders.
 
 curl -s {url}/v1/products {json} -d '{{\"name\":\"Teapot\",\"price_cents\":2490,\"stock\":10}}'
 curl -s {url}/v1/orders {json} -d '{{\"items\":[{{\"product_id\":\"'$(curl -s {url}/v1/products | cut -d\\\" -f6)'\",\"quantity\":2}}]}}'
+curl -s {url}/v1/orders/$(curl -s {url}/v1/orders | cut -d\\\" -f6)/payments {json} -d '{{\"amount_cents\":4980}}'
 curl -s {url}/v1/orders
 
 WARNING: callers are NOT authenticated. The header {CUSTOMER_HEADER}: NAME says who is asking

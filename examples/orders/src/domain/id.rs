@@ -43,4 +43,6 @@ ids! {
     ProductId
     /// Names an order.
     OrderId
+    /// Names a payment.
+    PaymentId
 }

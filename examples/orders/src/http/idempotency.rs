@@ -2,12 +2,16 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
-use purlin_idempotency::{DrainError, IdempotencyLayer, RequestTransaction, Scope, Transactional};
+use purlin_idempotency::{
+    DrainError, IdempotencyLayer, LeaseLost, Leased, RedisStore, RequestTransaction, Scope,
+    Transactional, TransactionalStore, Unscoped,
+};
 use purlin_problem::Problem;
+use purlin_store::redis::RedisHandle;
 use sqlx::{Postgres, Sqlite};
 
 use crate::{
-    database::{Connection, Database, IdempotencyRecords},
+    database::{Connection, IdempotencyRecords},
     http::customer::customer,
 };
 
@@ -16,23 +20,38 @@ use crate::{
 pub(crate) struct Keys {
     /// An order is placed in one transaction with the record of its key.
     pub(super) orders: IdempotencyLayer<Transactional>,
+    /// A payment calls a provider, which no transaction covers. It is executed again when nobody
+    /// knows how far it came, since the provider takes keys itself.
+    pub(super) payments: IdempotencyLayer<Leased>,
 }
 
 impl Keys {
-    pub(crate) fn new(database: &Database) -> Self {
-        let orders = match database.idempotency_records() {
-            IdempotencyRecords::Postgres(store) => IdempotencyLayer::transactional(store),
-            IdempotencyRecords::Sqlite(store) => IdempotencyLayer::transactional(store),
+    /// The records are in the database; those of payments are in Redis, if there is one.
+    pub(crate) fn new(records: IdempotencyRecords, redis: Option<RedisHandle>) -> Self {
+        let (orders, payments) = match records {
+            IdempotencyRecords::Postgres(store) => both(store),
+            IdempotencyRecords::Sqlite(store) => both(store),
+        };
+        let payments = match redis {
+            Some(redis) => IdempotencyLayer::leased(RedisStore::new(redis)),
+            None => payments,
         };
         Self {
             orders: orders.scope(scope),
+            payments: payments.scope(scope).with_lease_lost(LeaseLost::Reexecute),
         }
     }
 
     /// Waits for requests whose clients have left.
     pub(crate) async fn drain(&self, limit: Duration) -> Result<(), DrainError> {
-        self.orders.drain(limit).await
+        let (orders, payments) = tokio::join!(self.orders.drain(limit), self.payments.drain(limit));
+        orders.and(payments)
     }
+}
+
+fn both<S: TransactionalStore + Clone>(store: S) -> (Unscoped<Transactional>, Unscoped<Leased>) {
+    let orders = IdempotencyLayer::transactional(store.clone());
+    (orders, IdempotencyLayer::leased(store))
 }
 
 /// Keys belong to the customer who sends them.

@@ -1,10 +1,14 @@
 use std::time::Duration;
 
+use http::header::InvalidHeaderValue;
 use purlin_problem::{Problem, Violations, violation::VALIDATION};
 use purlin_store::{StoreError, StoreErrorKind};
 use serde::Serialize;
 
-use crate::domain::{OrderStatus, ProductId};
+use crate::{
+    domain::{OrderStatus, PaymentId, ProductId},
+    provider::ProviderError,
+};
 
 /// When to come back after something that passes by itself.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -65,6 +69,67 @@ pub(crate) enum Error {
         source: StoreError,
     },
 
+    /// The order was closed while its charge was under way, and the charge was captured. It is kept
+    /// as `payment_id` and will be refunded.
+    #[error("captured for an order that is no longer pending")]
+    #[problem(
+        status = 409,
+        slug = "refund-due",
+        title = "The order was closed while it was paid"
+    )]
+    RefundDue {
+        #[problem(ext)]
+        payment_id: PaymentId,
+        #[problem(ext)]
+        provider_ref: Option<String>,
+    },
+
+    /// The payment provider cannot be reached. Nothing was charged by this request; the order can
+    /// be paid again.
+    #[error("payment provider is not available")]
+    #[problem(
+        status = 503,
+        slug = "payment-provider-unavailable",
+        title = "The payment provider is not available"
+    )]
+    ProviderUnavailable {
+        #[problem(header = "retry-after")]
+        retry_after: Duration,
+        source: ProviderError,
+    },
+
+    /// The payment provider did not answer in time. Whether it has charged is not known; to pay the
+    /// same order again is safe and does not charge twice.
+    #[error("payment provider does not answer")]
+    #[problem(
+        status = 504,
+        slug = "payment-provider-timeout",
+        title = "The payment provider does not answer"
+    )]
+    ProviderTimeout {
+        #[problem(header = "retry-after")]
+        retry_after: Duration,
+        source: ProviderError,
+    },
+
+    /// The payment provider failed. Whether it has charged is not known; to pay the same order
+    /// again is safe and does not charge twice.
+    #[error("payment provider failed")]
+    #[problem(
+        status = 502,
+        slug = "payment-provider-failed",
+        title = "The payment provider failed"
+    )]
+    ProviderFailed {
+        #[problem(header = "retry-after")]
+        retry_after: Duration,
+        source: ProviderError,
+    },
+
+    #[error("key of the charge is not the value of a header")]
+    #[problem(internal)]
+    ChargeKey(#[source] InvalidHeaderValue),
+
     #[error("database failed")]
     #[problem(internal)]
     Database(#[source] StoreError),
@@ -89,6 +154,28 @@ impl From<StoreError> for Error {
             }
         } else {
             Self::Database(source)
+        }
+    }
+}
+
+impl From<ProviderError> for Error {
+    fn from(source: ProviderError) -> Self {
+        let retry_after = RETRY_AFTER;
+        match source {
+            ProviderError::Unreachable(_) => Self::ProviderUnavailable {
+                retry_after,
+                source,
+            },
+            ProviderError::Timeout => Self::ProviderTimeout {
+                retry_after,
+                source,
+            },
+            ProviderError::Broken(_) | ProviderError::Refused(_) | ProviderError::Garbled(_) => {
+                Self::ProviderFailed {
+                    retry_after,
+                    source,
+                }
+            }
         }
     }
 }

@@ -33,8 +33,11 @@ impl Orders {
         .await
     }
 
-    /// As [`place`](Self::place), in a transaction that somebody else has begun and commits. When
-    /// this fails, nothing in it must be.
+    /// The same in a transaction that somebody else has begun, for writing, and commits.
+    ///
+    /// After an error that somebody rolls it back: some stock may have been taken. It is not tried
+    /// again after a conflict, and has no time limit of its own: both belong to the whole of a
+    /// transaction.
     pub(crate) async fn place_in(
         &self,
         mut connection: Connection<'_>,

@@ -1,0 +1,19 @@
+create table {schema}.payments (
+    id           uuid primary key,
+    order_id     uuid not null references {schema}.orders (id),
+    amount_cents bigint not null check (amount_cents >= 0),
+    -- started: what the provider did is not known. refund_due: captured, but the order was closed.
+    status       text not null check (status in ('started', 'captured', 'declined', 'refund_due')),
+    -- The Idempotency-Key of the charge, and the key of the call that wrote what came of it.
+    charge_key   text not null,
+    settled_by   text,
+    provider_ref text,
+    created_at   timestamptz not null,
+    unique (order_id, charge_key),
+    check ((status = 'started') = (settled_by is null)),
+    check ((status = 'started') = (provider_ref is null))
+);
+
+-- One charge at a time, and none after one that was captured.
+create unique index payments_open on {schema}.payments (order_id)
+    where status in ('started', 'captured');
