@@ -6,9 +6,7 @@ use purlin_store::postgres::{Pooling, PostgresConfig};
 use purlin_testkit::{PgBouncer, PostgresServer};
 use sqlx::PgPool;
 
-use crate::harness::{
-    MINUTE, answer, completion, effects, id, lease, shared, worked, write_effect,
-};
+use crate::harness::{MINUTE, answer, completion, id, lease, shared};
 
 struct Bounced {
     store: PostgresStore,
@@ -30,10 +28,6 @@ async fn bounced() -> Option<Bounced> {
         .unwrap();
     let store = PostgresStore::new(pool.clone()).with_pooling(Pooling::Transaction);
     store.migrate().await.unwrap();
-    sqlx::raw_sql("create table effects (id bytea not null)")
-        .execute(&pool)
-        .await
-        .unwrap();
     Some(Bounced {
         store,
         pool,
@@ -127,12 +121,7 @@ async fn duplicates_of_a_running_unit_of_work_are_told_at_once() {
     };
     let id = id(1);
     let mut unit = crate::harness::started(&test.store, &id).await;
-    sqlx::query("insert into effects values ($1)")
-        .persistent(false)
-        .bind(id.as_bytes().as_slice())
-        .execute(&mut *shared(&mut *unit))
-        .await
-        .unwrap();
+    drop(shared(&mut *unit));
     for _ in 0..20 {
         assert!(matches!(test.store.begin(&id).await.unwrap(), Begun::Busy));
     }

@@ -197,13 +197,21 @@ async fn histories_after_a_lapse_a_takeover_and_a_completion() {
             Op::Extend(0),
         ],
     ];
-    for (number, beginning) in beginnings.iter().enumerate() {
-        for (a, first) in OPS.iter().enumerate() {
-            for (b, second) in OPS.iter().enumerate() {
-                let history = [*beginning, &[*first, *second]].concat();
-                run(&db.store, &history, &format!("{number} {a} {b}")).await;
+    let mut tasks = vec![];
+    for (number, beginning) in beginnings.into_iter().enumerate() {
+        let beginning = beginning.to_vec();
+        let store = db.store.clone();
+        tasks.push(tokio::spawn(async move {
+            for (a, first) in OPS.iter().enumerate() {
+                for (b, second) in OPS.iter().enumerate() {
+                    let history = [&*beginning, &[*first, *second]].concat();
+                    run(&store, &history, &format!("{number} {a} {b}")).await;
+                }
             }
-        }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
     }
 }
 

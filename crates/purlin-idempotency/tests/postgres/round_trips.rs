@@ -121,6 +121,22 @@ async fn of_the_lease_guarantee() {
         .await;
     assert_eq!(take_over, (2, 2, String::new()), "a takeover");
 
+    let elsewhere = tapped.db.pool.clone();
+    let locked = tapped
+        .cost(async |store, id| {
+            let late = lease(&other, id).await;
+            clock.advance(MINUTE);
+            let mut transaction = elsewhere.begin().await.unwrap();
+            let done = completion("done");
+            let fenced = other.complete_in(&mut transaction, &late, &done).await;
+            assert_eq!(fenced.unwrap(), Fenced::Applied);
+            let claim = Claim::new(id, MINUTE).with_lease_lost(LeaseLost::Reexecute);
+            let state = crate::harness::existing(store.claim(&claim).await.unwrap()).state;
+            assert!(matches!(state, State::InFlight { .. }));
+        })
+        .await;
+    assert_eq!(locked, (3, 3, String::new()), "a takeover of a locked one");
+
     for (name, expected) in [
         ("extend", 1),
         ("complete", 1),
