@@ -24,13 +24,12 @@ impl FromStr for RedisUrl {
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         const MALFORMED: &str = "is not of the form redis://user:password@host:6379/database";
+        if url.starts_with("rediss:") {
+            return Err("asks for TLS, which this program is built without");
+        }
         let parts = url.into_connection_info().map_err(|_| MALFORMED)?;
-        let addr = match parts.addr() {
-            ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
-            ConnectionAddr::TcpTls { .. } => {
-                return Err("asks for TLS, which this program is built without");
-            }
-            _ => return Err(MALFORMED),
+        let ConnectionAddr::Tcp(host, port) = parts.addr() else {
+            return Err(MALFORMED);
         };
         let settings = parts.redis_settings();
         let login = match (settings.username(), settings.password()) {
@@ -39,7 +38,7 @@ impl FromStr for RedisUrl {
         };
         let this = Self {
             url: url.to_owned(),
-            shown: format!("redis://{login}{addr}/{}", settings.db()),
+            shown: format!("redis://{login}{host}:{port}/{}", settings.db()),
         };
         this.config().open().map_err(|_| MALFORMED)?;
         Ok(this)

@@ -31,11 +31,18 @@ impl FromStr for ProviderUrl {
             return Err("begins with https: this program has no TLS; use http");
         }
         let authority = parts.authority().ok_or(MALFORMED)?;
-        if parts.scheme_str() != Some("http") || authority.host().is_empty() || text.contains('#') {
-            return Err(MALFORMED);
-        }
         if authority.as_str().contains('@') {
             return Err("has a user name or a password, which would not be sent");
+        }
+        // `Uri` takes any text for a port, and then says that there is none.
+        let (host, port) = (authority.host(), authority.port_u16());
+        let plain = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        if parts.scheme_str() != Some("http")
+            || host.is_empty()
+            || authority.as_str() != plain
+            || text.contains('#')
+        {
+            return Err(MALFORMED);
         }
         let base = url.trim_end_matches('/');
         let charges = format!("{base}/charges{query}");

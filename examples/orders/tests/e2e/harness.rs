@@ -77,36 +77,52 @@ impl Store {
     }
 
     pub(crate) async fn start_with(&self, env: &[(&str, &str)]) -> Shop {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .expect("a file in the test's own folder");
         let mut command = self.command();
         command
             .env("ORDERS_ADDR", "127.0.0.1:0")
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        let mut child = command.spawn().expect("the program can be started");
-        let stdout = child.stdout.take().expect("it is piped");
-        let mut lines = BufReader::new(stdout).lines();
-        let first = timeout(PATIENCE, lines.next_line()).await;
-        let first = first.expect("it starts in time").expect("it prints text");
-        let Some(url) = first
-            .as_deref()
-            .and_then(|line| line.strip_prefix("listening on "))
-        else {
-            let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-            panic!("it does not listen: {first:?}, {log}");
-        };
+            .envs(env.iter().copied());
+        let (child, url, lines) = launch(&mut command, &self.log()).await;
         Shop {
             child,
-            url: url.to_owned(),
+            url,
             lines,
             client: reqwest::Client::new(),
         }
     }
+}
+
+/// Starts a program and waits until it says where it listens. Its stderr goes to the end of `log`.
+pub(crate) async fn launch(
+    command: &mut Command,
+    log: &Path,
+) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a file in the test's own folder");
+    command.stdout(Stdio::piped()).stderr(file);
+    let mut child = command.spawn().expect("the program can be started");
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let first = timeout(PATIENCE, lines.next_line()).await;
+    let first = first.expect("it starts in time").expect("it prints text");
+    let url = first
+        .as_deref()
+        .and_then(|line| line.strip_prefix("listening on "));
+    let Some(url) = url.map(str::to_owned) else {
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        panic!("it does not listen: {first:?}, {log}");
+    };
+    (child, url, lines)
+}
+
+pub(crate) fn send_signal(child: &Child, signal: &str) {
+    let pid = child.id().expect("it runs").to_string();
+    let status = std::process::Command::new("kill")
+        .args(["-s", signal, &pid])
+        .status();
+    assert!(status.expect("kill can be started").success());
 }
 
 /// The running program.
@@ -176,11 +192,7 @@ impl Shop {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let status = std::process::Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status();
-        assert!(status.expect("kill can be started").success());
+        send_signal(&self.child, signal);
     }
 
     pub(crate) async fn wait(&mut self) -> ExitStatus {

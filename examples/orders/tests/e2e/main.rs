@@ -24,11 +24,14 @@ macro_rules! on_both_databases {
 }
 
 mod bad_input;
+mod fake_provider;
 mod faults;
 mod harness;
 mod idempotency;
 mod operations;
 mod orders;
+mod payment_faults;
+mod payments;
 mod products;
 mod shutdown;
 mod start;

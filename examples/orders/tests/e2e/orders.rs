@@ -30,7 +30,7 @@ fn order(items: &[(&str, i64)]) -> Value {
     json!({"items": items})
 }
 
-async fn as_customer(shop: &Shop, method: Method, path: &str, name: &str) -> Answer {
+pub(crate) async fn as_customer(shop: &Shop, method: Method, path: &str, name: &str) -> Answer {
     Answer::of(shop.request(method, path).header("x-demo-customer", name)).await
 }
 

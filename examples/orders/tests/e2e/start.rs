@@ -13,16 +13,16 @@ on_both_databases! {
     an_address_that_is_taken
 }
 
-async fn output(command: &mut Command) -> Output {
+pub(crate) async fn output(command: &mut Command) -> Output {
     let output = timeout(PATIENCE, command.output()).await;
     output.expect("it ends").expect("it can be started")
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -33,7 +33,7 @@ async fn the_printed_lines_work(store: Store) {
         .iter()
         .filter(|line| line.starts_with("curl "))
         .collect();
-    assert_eq!(curls.len(), 3, "{lines:?}");
+    assert_eq!(curls.len(), 4, "{lines:?}");
     let mut answers = Vec::new();
     for line in curls {
         // Each in a shell of its own: nothing has to be kept between them.
@@ -42,11 +42,15 @@ async fn the_printed_lines_work(store: Store) {
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         answers.push(answer);
     }
-    let [product, order, list] = &answers[..] else {
-        unreachable!("three were counted")
+    let [product, order, payment, list] = &answers[..] else {
+        unreachable!("four were counted")
     };
     assert_eq!(order["items"][0]["product_id"], product["id"]);
-    assert_eq!(items(list)[0], *order);
+    assert_eq!(payment["order_id"], order["id"]);
+    assert_eq!(payment["status"], "captured");
+    let mut paid = order.clone();
+    paid["status"] = "paid".into();
+    assert_eq!(items(list)[0], paid);
 }
 
 async fn a_second_start_finds_the_tables(store: Store) {
@@ -81,6 +85,9 @@ async fn all_errors_of_the_environment_are_reported_at_once() {
             .env("ORDERS_LOG", "xml")
             .env("ORDERS_CORS_ORIGINS", "shop.example.com")
             .env("DATABASE_URL", "mysql://u:s3cr3t@localhost/shop")
+            .env("ORDERS_PAYMENT_URL", "https://pay.example.com")
+            .env("REDIS_URL", "http://:s3cr3t@localhost")
+            .env("FAKE_PROVIDER_FAIL_RATE", "2")
             .env("RUST_LOG", "orders=loud");
         let output = output(&mut command).await;
         assert_eq!(output.status.code(), Some(1));
@@ -89,6 +96,9 @@ async fn all_errors_of_the_environment_are_reported_at_once() {
             stderr(&output),
             "orders: ORDERS_ADDR is not an IP address and a port, such as 127.0.0.1:3000\n\
              orders: DATABASE_URL must begin with sqlite: or postgres:\n\
+             orders: REDIS_URL is not of the form redis://user:password@host:6379/database\n\
+             orders: ORDERS_PAYMENT_URL begins with https: this program has no TLS; use http\n\
+             orders: FAKE_PROVIDER_FAIL_RATE is not a number from 0 to 1\n\
              orders: ORDERS_LOG is neither pretty nor json\n\
              orders: RUST_LOG is not a list of levels, such as info,orders=debug\n\
              orders: ORDERS_CORS_ORIGINS is neither * nor a list of origins such as \
@@ -124,7 +134,9 @@ async fn check_config_prints_everything_but_secrets() {
         "ORDERS_ADDR          127.0.0.1:3000\n\
          ORDERS_LOG           pretty\n\
          ORDERS_CORS_ORIGINS  none\n\
+         ORDERS_PAYMENT_URL   built-in fake provider\n\
          DATABASE_URL         sqlite:orders.db\n\
+         REDIS_URL            none\n\
          RUST_LOG             info\n"
     );
     assert!(
@@ -138,19 +150,26 @@ async fn a_secret_may_stand_in_a_file() {
     let store = Store::sqlite();
     let file = store.folder().join("url");
     std::fs::write(&file, "postgres://shop:s3cr3t@db.example.com/shop\n").unwrap();
+    let redis = store.folder().join("redis");
+    std::fs::write(&redis, "redis://:s3cr3t@cache.example.com/1\n").unwrap();
     let mut command = store.command();
     command
         .arg("--check-config")
         .env("DATABASE_URL_FILE", &file)
+        .env("REDIS_URL_FILE", &redis)
+        .env("FAKE_PROVIDER_RATE", "1")
         .env("ORDERS_ADR", "typo");
     let checked = output(&mut command).await;
     assert_eq!(checked.status.code(), Some(0));
     let shown = "DATABASE_URL         postgres://shop:***@db.example.com:5432/shop\n";
     assert!(stdout(&checked).contains(shown), "{}", stdout(&checked));
+    let shown = "REDIS_URL            redis://***@cache.example.com:6379/1\n";
+    assert!(stdout(&checked).contains(shown), "{}", stdout(&checked));
     assert!(!stdout(&checked).contains("s3cr3t"));
     assert_eq!(
         stderr(&checked),
-        "orders: ORDERS_ADR is set, and means nothing here\n"
+        "orders: ORDERS_ADR is set, and means nothing here\n\
+         orders: FAKE_PROVIDER_RATE is set, and means nothing here\n"
     );
 
     let both = output(command.env("DATABASE_URL", "sqlite:x.db")).await;
@@ -175,6 +194,9 @@ async fn help_version_and_what_is_unknown() {
             "--check-config",
             "ORDERS_ADDR",
             "DATABASE_URL_FILE",
+            "ORDERS_PAYMENT_URL",
+            "REDIS_URL_FILE",
+            "FAKE_PROVIDER_FAIL_RATE",
         ] {
             assert!(stdout(&help).contains(part), "{part}");
         }
