@@ -25,7 +25,7 @@ async fn the_bytes_of_a_record_are_these() {
     let unknown = "00".repeat(41);
     assert_eq!(
         hex(&place.value(&id(1)).await.unwrap()),
-        format!("0100000000000000000001{nonce}0006653198a6e24100066517803fb641{unknown}")
+        format!("0100000000000000000001{nonce}0006652b4671c241000665172c2de941{unknown}")
     );
     let completion = Completion::new(fingerprint(7), Bytes::from_static(b"\x00answer"), DAY);
     let done = place.store.complete(&lease, &completion).await.unwrap();
@@ -34,13 +34,13 @@ async fn the_bytes_of_a_record_are_these() {
     assert_eq!(
         hex(&place.value(&id(1)).await.unwrap()),
         format!(
-            "0101010000000000000001{nonce}0006653198a6e2410006653198a6e241{known}00616e73776572"
+            "0101010000000000000001{nonce}0006652b4671c2410006652b4671c241{known}00616e73776572"
         )
     );
     assert_eq!(place.store.erase_scope(&id(1).scope()).await.unwrap(), 1);
     assert_eq!(
         hex(&place.value(&id(1)).await.unwrap()),
-        format!("0101000000000000000001{nonce}0006653198a6e2410006653198a6e241{unknown}")
+        format!("0101000000000000000001{nonce}0006652b4671c2410006652b4671c241{unknown}")
     );
 }
 
