@@ -207,6 +207,8 @@ fn calls_can_be_spawned() {
     let invocation = script.on(&["k"]);
     assert_send(&redis.query::<String>("ping", &command));
     assert_send(&redis.run::<i64>("one", &invocation));
+    let mut scan = redis.scan("walk", "*");
+    assert_send(&scan.next());
 }
 
 /// What a cluster takes of a key to place it (Redis Cluster specification, "Hash tags").
@@ -238,4 +240,64 @@ proptest! {
             prop_assert_ne!(keys.part(&one, &part), keys.part(&two, &other));
         }
     }
+}
+
+async fn fill(redis: &RedisHandle, keys: &KeySpace, tags: &[String]) {
+    for tag in tags {
+        let command = cmd("SET").arg(keys.key(tag)).arg("v").clone();
+        let () = redis.query("put", &command).await.unwrap();
+    }
+}
+
+/// All keys that a walk gives, in order.
+async fn walked(redis: &RedisHandle, pattern: &str) -> Vec<String> {
+    let mut scan = redis.scan("walk", pattern);
+    let mut found = Vec::new();
+    while let Some(keys) = scan.next().await.unwrap() {
+        found.extend(keys.into_iter().map(|key| String::from_utf8(key).unwrap()));
+    }
+    assert_eq!(scan.next().await.unwrap(), None, "it stays at its end");
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn a_walk_finds_the_keys_of_its_pattern() {
+    let Some(server) = TestRedis::create() else {
+        return;
+    };
+    let redis = RedisConfig::node(server.url()).open().unwrap();
+    let keys = KeySpace::new(server.prefix()).unwrap();
+    let tags: Vec<String> = (0..2_500).map(|n| format!("ann:{n}")).collect();
+    let others = ["ann", "anna:1", "a*n:1", "a?n:1", "[a]nn:1", r"a\nn:1"].map(ToOwned::to_owned);
+    fill(&redis, &keys, &tags).await;
+    fill(&redis, &keys, &others).await;
+    let mut expected: Vec<String> = tags.iter().map(|tag| keys.key(tag)).collect();
+    expected.sort();
+    assert_eq!(walked(&redis, &keys.beginning_with("ann:")).await, expected);
+    for other in &others[1..] {
+        let beginning = other.strip_suffix('1').unwrap();
+        let found = walked(&redis, &keys.beginning_with(beginning)).await;
+        assert_eq!(found, [keys.key(other)], "{beginning}");
+    }
+    assert!(walked(&redis, &keys.beginning_with("bob:")).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_walk_goes_to_every_master_of_a_cluster() {
+    let Some(mut cluster) = RedisCluster::start() else {
+        return;
+    };
+    let redis = RedisConfig::cluster(cluster.urls()).open().unwrap();
+    let keys = KeySpace::new("p").unwrap();
+    let tags: Vec<String> = (0..300).map(|n| format!("ann:{n}")).collect();
+    fill(&redis, &keys, &tags).await;
+    fill(&redis, &keys, &["bob:1".to_owned()]).await;
+    for node in cluster.nodes() {
+        assert_ne!(node.command(&["DBSIZE"]), "0");
+    }
+    let mut expected: Vec<String> = tags.iter().map(|tag| keys.key(tag)).collect();
+    expected.sort();
+    assert_eq!(walked(&redis, &keys.beginning_with("ann:")).await, expected);
 }

@@ -345,3 +345,66 @@ async fn a_node_of_a_cluster_dies_and_comes_back() {
         until_ok(async || set(&redis, key).await).await;
     }
 }
+
+/// A cursor of the process before would skip keys.
+#[tokio::test]
+async fn a_walk_does_not_go_on_in_another_process() {
+    let Some(mut server) = RedisServer::start() else {
+        return;
+    };
+    let redis = node(server.url());
+    for n in 0..1_500 {
+        set(&redis, &n.to_string()).await.unwrap();
+    }
+    let mut scan = redis.scan("walk", "*");
+    assert!(scan.next().await.unwrap().is_some());
+    server.kill();
+    server.restart();
+    // Others have connected anew meanwhile.
+    until_ok(async || ping(&redis).await.map(drop)).await;
+    for _ in 0..2 {
+        let error = scan.next().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    }
+    ping(&redis).await.unwrap();
+}
+
+/// The driver connects to a node of a cluster again by itself, which nobody sees.
+#[tokio::test]
+async fn a_walk_over_a_cluster_notices_a_restart() {
+    let Some(mut cluster) = RedisCluster::start() else {
+        return;
+    };
+    let redis = RedisConfig::cluster(cluster.urls())
+        .with_timeout(PATIENCE)
+        .open()
+        .unwrap();
+    for n in 0..300 {
+        set(&redis, &n.to_string()).await.unwrap();
+    }
+    for node in 0..3 {
+        let mut scan = redis.scan("walk", "*");
+        assert!(scan.next().await.unwrap().is_some());
+        cluster.nodes()[node].kill();
+        cluster.nodes()[node].restart();
+        cluster.until_ok();
+        for key in ["a", "b", "c"] {
+            until_ok(async || set(&redis, key).await).await;
+        }
+        let error = loop {
+            match scan.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the restart of node {node} was not noticed"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+        // Another walk is not disturbed.
+        let mut scan = redis.scan("walk", "*");
+        let mut found = 0;
+        while let Some(keys) = scan.next().await.unwrap() {
+            found += keys.len();
+        }
+        assert_eq!(found, 303);
+    }
+}

@@ -4,9 +4,8 @@ if failed(head) then return head end
 if head == '' then return 0 end
 if not is_sound(head) then return -1 end
 if string.byte(head, 2) == 0 or not is_visible(head, now(ARGV[1])) then return 0 end
-local length = redis.call('STRLEN', KEYS[1])
 local record = string.sub(head, 1, 2) .. '\0' .. string.sub(head, 4, 43) .. string.rep('\0', 41)
 local done = redis.pcall('SET', KEYS[1], record, 'KEEPTTL')
 if failed(done) then return done end
-if length > 84 then return 1 end
+if #head > 84 then return 1 end
 return 0

@@ -9,8 +9,9 @@
 --   44-84  fingerprint, or zeros
 -- Deadlines are judged here; Redis' own expiry only collects what nobody sees any more.
 
+-- The fixed part, and one byte of the answer, so that it is seen whether there is one.
 local function read_head(key)
-  return redis.pcall('GETRANGE', key, 0, 83)
+  return redis.pcall('GETRANGE', key, 0, 84)
 end
 
 -- What pcall gives in place of a reply. Scripts return it as it is: an error that call raises loses
@@ -21,7 +22,8 @@ end
 
 local function is_sound(head)
   local version, state, known = string.byte(head, 1, 3)
-  return #head >= 84 and version == 1 and state <= 1 and known <= 1
+  if #head < 84 or version ~= 1 or known > 1 then return false end
+  return state == 1 or state == 0 and #head == 84
 end
 
 local function is_visible(head, t)
