@@ -84,9 +84,13 @@ where
 }
 
 fn has_no_end(head: &response::Parts) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
     let content_type = head.headers.get(CONTENT_TYPE);
     head.status == StatusCode::SWITCHING_PROTOCOLS
-        || content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        || content_type.is_some_and(|value| {
+            let start = value.as_bytes().get(..EVENTS.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+        })
 }
 
 /// Polls `future` until it is ready or panics; it is not polled again after that.
