@@ -6,11 +6,12 @@ use purlin_idempotency::LeaseLost;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    child::{Mode, Orders},
+    child::Orders,
     ground::{Ground, Kind},
     process::{Answer, BODY, OTHER_BODY, Server, retry, send},
     say,
     stops::Point,
+    work::Mode,
 };
 
 /// How many cells run at a time: each has three processes with connections of their own.

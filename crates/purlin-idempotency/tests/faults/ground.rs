@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use purlin_idempotency::{PostgresStore, SqliteStore};
 use purlin_store::{
-    SchemaName,
+    Clock as _, SchemaName, SystemClock,
     postgres::PostgresConfig,
     sqlite::{Durability, SqliteConfig},
+    unix_micros,
 };
-use purlin_testkit::{TestFile, TestSchema};
+use purlin_testkit::{TestDatabase, TestFile, TestSchema};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,15 @@ pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) name: String,
+    /// How long the writers of SQLite wait for each other.
+    pub(crate) busy_timeout: Duration,
 }
 
 /// What holds the place, for as long as the cell lasts.
 #[derive(Debug)]
 enum Holder {
     Schema { _schema: TestSchema },
+    Database { _database: TestDatabase },
     File { _file: TestFile },
 }
 
@@ -70,6 +74,20 @@ impl Ground {
                 (place, Holder::File { _file: file })
             }
         };
+        Some(Self::prepare(place, holder).await)
+    }
+
+    /// A database on a server of the test's own.
+    pub(crate) async fn on_postgres(url: &str) -> Self {
+        let database = TestDatabase::on(url);
+        let place = Place::new(Kind::Postgres, &database.url(), "public");
+        let holder = Holder::Database {
+            _database: database,
+        };
+        Self::prepare(place, holder).await
+    }
+
+    async fn prepare(place: Place, holder: Holder) -> Self {
         let open = place.open(1).await;
         match &open {
             Open::Postgres {
@@ -90,11 +108,11 @@ impl Ground {
                 sqlx::raw_sql(sql).execute(pool).await.unwrap();
             }
         }
-        Some(Self {
+        Self {
             place,
             open,
             _holder: holder,
-        })
+        }
     }
 
     /// How often each of the two halves of the effect is there.
@@ -118,14 +136,38 @@ impl Ground {
 
     /// How many completed records there are.
     pub(crate) async fn completed(&self) -> i64 {
-        let sql = "select count(*) from purlin_idempotency_records where state = 1";
         match &self.open {
             Open::Postgres { pool, .. } => {
-                let schema = format!("{}.purlin", self.place.name);
-                let sql = AssertSqlSafe(sql.replacen("purlin", &schema, 1));
+                let name = &self.place.name;
+                let sql = format!(
+                    "select count(*) from {name}.purlin_idempotency_records where state = 1"
+                );
+                let query = sqlx::query_scalar(AssertSqlSafe(sql));
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => {
+                let sql = "select count(*) from purlin_idempotency where lease_until is null";
                 sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
             }
-            Open::Sqlite { pool, .. } => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
+    /// Whether the lease of its only record has ended.
+    pub(crate) async fn is_lapsed(&self) -> bool {
+        match &self.open {
+            Open::Postgres { pool, .. } => {
+                let name = &self.place.name;
+                let sql = format!(
+                    "select lease_until <= clock_timestamp() from {name}.purlin_idempotency_records"
+                );
+                let query = sqlx::query_scalar(AssertSqlSafe(sql));
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => {
+                let sql = "select lease_until <= $1 from purlin_idempotency";
+                let query = sqlx::query_scalar(sql).bind(unix_micros(SystemClock.now()));
+                query.fetch_one(pool).await.unwrap()
+            }
         }
     }
 }
@@ -136,15 +178,17 @@ impl Place {
             kind,
             url: url.to_owned(),
             name: name.to_owned(),
+            busy_timeout: Duration::from_millis(200),
         }
     }
 
     pub(crate) fn to_env(&self) -> String {
-        format!("{:?}|{}|{}", self.kind, self.url, self.name)
+        let millis = self.busy_timeout.as_millis();
+        format!("{:?}|{}|{}|{millis}", self.kind, self.url, self.name)
     }
 
     pub(crate) fn from_env(text: &str) -> Self {
-        let [kind, url, name] = text.split('|').collect::<Vec<_>>()[..] else {
+        let [kind, url, name, millis] = text.split('|').collect::<Vec<_>>()[..] else {
             panic!("not a place: {text}");
         };
         let kind = match kind {
@@ -152,7 +196,9 @@ impl Place {
             "Sqlite" => Kind::Sqlite,
             _ => panic!("not a kind: {kind}"),
         };
-        Self::new(kind, url, name)
+        let mut place = Self::new(kind, url, name);
+        place.busy_timeout = Duration::from_millis(millis.parse().unwrap());
+        place
     }
 
     pub(crate) async fn open(&self, max_connections: u32) -> Open {
@@ -175,7 +221,7 @@ impl Place {
                     .with_max_connections(max_connections)
                     // A machine that loses power is not part of this matrix.
                     .with_durability(Durability::ProcessCrash)
-                    .with_busy_timeout(Duration::from_millis(200));
+                    .with_busy_timeout(self.busy_timeout);
                 let pool = config.connect().await.unwrap();
                 let store = SqliteStore::new(pool.clone());
                 Open::Sqlite { pool, store }

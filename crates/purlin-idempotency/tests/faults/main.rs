@@ -7,7 +7,11 @@ mod child;
 mod crash;
 mod ground;
 mod process;
+mod servers;
+mod stopped;
 mod stops;
+mod storm;
+mod work;
 
 use std::time::Duration;
 
