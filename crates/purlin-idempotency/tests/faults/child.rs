@@ -11,8 +11,8 @@ use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     ground::Place,
-    say,
     stops::{Point, Stops},
+    tell,
     work::{Mode, Setup, service},
 };
 
@@ -105,7 +105,7 @@ async fn serving_child() {
     let open = orders.place.open(3).await;
     let service = service(&open, orders.setup, Arc::clone(&stops));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    say(&format!("listening {}", listener.local_addr().unwrap()));
+    tell(&format!("listening {}", listener.local_addr().unwrap()));
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (service, stops) = (service.clone(), Arc::clone(&stops));

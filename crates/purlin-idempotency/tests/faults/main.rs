@@ -26,3 +26,10 @@ const LEASE_TTL: Duration = Duration::from_secs(1);
 fn say(line: &str) {
     println!("{line}");
 }
+
+/// What a child process says to the test.
+fn tell(line: &str) {
+    if std::env::var_os(child::VARIABLE).is_some() {
+        say(line);
+    }
+}

@@ -19,7 +19,7 @@ use purlin_idempotency::{
 use purlin_store::StoreError;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{PATIENCE, say};
+use crate::{PATIENCE, tell};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
@@ -107,7 +107,7 @@ impl Stops {
     pub(crate) async fn at(&self, point: Point) {
         if self.point == Some(point) && !self.over.swap(true, Ordering::SeqCst) {
             self.stopped.add_permits(1);
-            say("stopped");
+            tell("stopped");
             let _ = self.go_on.acquire().await;
         }
     }

@@ -18,8 +18,8 @@ use tower::{Layer as _, service_fn, util::BoxCloneSyncService};
 use crate::{
     LEASE_TTL, PATIENCE,
     ground::Open,
-    say,
     stops::{Point, Stopping, Stops},
+    tell,
 };
 
 /// Which guarantee.
@@ -161,7 +161,7 @@ impl Work {
         Ok(match self.try_run(request).await {
             Ok(answer) => Response::from(answer).map(Full::from),
             Err(error) => {
-                say(&format!("failed {error:?}"));
+                tell(&format!("failed {error:?}"));
                 let mut response = Response::new(Full::from(error.to_string()));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response
@@ -173,7 +173,7 @@ impl Work {
         let extensions = request.extensions();
         let execution = Execution::of(extensions).unwrap();
         let attempt = execution.attempt();
-        say(&format!("executing {attempt}"));
+        tell(&format!("executing {attempt}"));
         self.stops.at(Point::InHandler).await;
         match (&self.open, self.mode) {
             (Open::Postgres { effects, .. }, Mode::Transactional) => {
