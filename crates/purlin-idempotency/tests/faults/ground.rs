@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
-use purlin_idempotency::{PostgresStore, SqliteStore};
+use purlin_idempotency::{
+    IdempotencyStore as _, Key, KeySyntax, PostgresStore, RecordId, RedisStore, Scope, SqliteStore,
+    store::{Existing, State},
+};
 use purlin_store::{
     Clock as _, SchemaName, SystemClock,
     postgres::PostgresConfig,
+    redis::{KeySpace, RedisConfig, RedisHandle, driver::cmd},
     sqlite::{Durability, SqliteConfig},
     unix_micros,
 };
-use purlin_testkit::{TestDatabase, TestFile, TestSchema};
+use purlin_testkit::{TestDatabase, TestFile, TestRedis, TestSchema};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+/// The key of all requests of a cell.
+pub(crate) const KEY: &str = "k";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
     Sqlite,
+    Redis,
 }
 
 /// What a process is told of its ground.
@@ -31,9 +39,20 @@ pub(crate) struct Place {
 /// What holds the place, for as long as the cell lasts.
 #[derive(Debug)]
 enum Holder {
-    Schema { _schema: TestSchema },
-    Database { _database: TestDatabase },
-    File { _file: TestFile },
+    Schema {
+        _schema: TestSchema,
+    },
+    Database {
+        _database: TestDatabase,
+    },
+    File {
+        _file: TestFile,
+    },
+    Keys {
+        _keys: TestRedis,
+    },
+    /// A server of the test's own.
+    Nobody,
 }
 
 /// A place with its tables.
@@ -57,6 +76,11 @@ pub(crate) enum Open {
         pool: SqlitePool,
         store: SqliteStore,
     },
+    Redis {
+        redis: RedisHandle,
+        store: RedisStore,
+        effects: KeySpace,
+    },
 }
 
 impl Ground {
@@ -73,6 +97,11 @@ impl Ground {
                 let place = Place::new(kind, &file.path().display().to_string(), "");
                 (place, Holder::File { _file: file })
             }
+            Kind::Redis => {
+                let keys = TestRedis::create()?;
+                let place = Place::new(kind, keys.url(), keys.prefix());
+                (place, Holder::Keys { _keys: keys })
+            }
         };
         Some(Self::prepare(place, holder).await)
     }
@@ -85,6 +114,11 @@ impl Ground {
             _database: database,
         };
         Self::prepare(place, holder).await
+    }
+
+    /// Keys of a server of the test's own.
+    pub(crate) async fn on_redis(url: &str, prefix: &str) -> Self {
+        Self::prepare(Place::new(Kind::Redis, url, prefix), Holder::Nobody).await
     }
 
     async fn prepare(place: Place, holder: Holder) -> Self {
@@ -107,6 +141,7 @@ impl Ground {
                 let sql = "create table effects (part bigint, attempt bigint)";
                 sqlx::raw_sql(sql).execute(pool).await.unwrap();
             }
+            Open::Redis { .. } => {}
         }
         Self {
             place,
@@ -131,6 +166,11 @@ impl Ground {
                 let query = sqlx::query_scalar("select count(*) from effects where part = $1");
                 query.bind(part).fetch_one(pool).await.unwrap()
             }
+            Open::Redis { redis, effects, .. } => {
+                let mut length = cmd("LLEN");
+                length.arg(effects.key(&part.to_string()));
+                redis.query("count", &length).await.unwrap()
+            }
         }
     }
 
@@ -148,6 +188,14 @@ impl Ground {
             Open::Sqlite { pool, .. } => {
                 let sql = "select count(*) from purlin_idempotency where lease_until is null";
                 sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+            }
+            Open::Redis { store, .. } => {
+                let key = Key::parse(KEY.as_bytes(), KeySyntax::Lenient).unwrap();
+                let id = RecordId::new("", &Scope::single_tenant(), &key);
+                let record = store.get(&id).await.unwrap();
+                let is_completed =
+                    |record: &Existing| matches!(record.state, State::Completed { .. });
+                i64::from(record.as_ref().is_some_and(is_completed))
             }
         }
     }
@@ -168,6 +216,7 @@ impl Ground {
                 let query = sqlx::query_scalar(sql).bind(unix_micros(SystemClock.now()));
                 query.fetch_one(pool).await.unwrap()
             }
+            Open::Redis { .. } => unreachable!("no transaction stands still there"),
         }
     }
 }
@@ -194,6 +243,7 @@ impl Place {
         let kind = match kind {
             "Postgres" => Kind::Postgres,
             "Sqlite" => Kind::Sqlite,
+            "Redis" => Kind::Redis,
             _ => panic!("not a kind: {kind}"),
         };
         let mut place = Self::new(kind, url, name);
@@ -225,6 +275,20 @@ impl Place {
                 let pool = config.connect().await.unwrap();
                 let store = SqliteStore::new(pool.clone());
                 Open::Sqlite { pool, store }
+            }
+            Kind::Redis => {
+                let redis = RedisConfig::node(&*self.url)
+                    .with_timeout(Duration::from_millis(500))
+                    .open()
+                    .unwrap();
+                let records = KeySpace::new(&format!("{}:records", self.name)).unwrap();
+                let store = RedisStore::new(redis.clone()).with_key_prefix(records);
+                let effects = KeySpace::new(&format!("{}:effects", self.name)).unwrap();
+                Open::Redis {
+                    redis,
+                    store,
+                    effects,
+                }
             }
         }
     }

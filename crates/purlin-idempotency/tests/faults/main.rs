@@ -6,8 +6,10 @@
 mod child;
 mod crash;
 mod ground;
+mod postgres;
 mod process;
-mod servers;
+mod redis;
+mod scene;
 mod stopped;
 mod stops;
 mod storm;

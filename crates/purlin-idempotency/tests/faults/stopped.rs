@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     PATIENCE,
     child::Orders,
-    ground::{Ground, Kind},
+    ground::{Ground, KEY, Kind},
     process::{BODY, Server, retry, send},
     say,
     stops::Point,
@@ -32,7 +32,7 @@ impl Scene {
         let stopping = orders.clone().stopping(point).with_lease_ttl(SHORT);
         let mut sleeper = Server::start(&stopping).await;
         let other = Server::start(&orders).await;
-        let pending = tokio::spawn(send(sleeper.address, "k", BODY));
+        let pending = tokio::spawn(send(sleeper.address, KEY, BODY));
         sleeper.stopped().await;
         sleeper.signal("STOP");
         Some(Self {
@@ -85,7 +85,7 @@ async fn is_fenced(kind: Kind, mode: Mode) {
         let Some(mut scene) = Scene::begin(kind, mode, lost, point).await else {
             return;
         };
-        let answer = retry(scene.other.address, "k").await;
+        let answer = retry(scene.other.address, KEY).await;
         assert_eq!((answer.status.as_u16(), answer.replayed), (201, false));
         let late = scene.wake().await;
         assert_eq!(
@@ -93,7 +93,7 @@ async fn is_fenced(kind: Kind, mode: Mode) {
             "{kind:?} {mode:?} {point:?}: {late:?}"
         );
         assert!(late.replayed);
-        let again = retry(scene.other.address, "k").await;
+        let again = retry(scene.other.address, KEY).await;
         assert_eq!(again.body, answer.body);
         let (sleeper, other, effects) = scene.end().await;
         assert_eq!((sleeper, other), (vec![1], vec![2]));
@@ -114,11 +114,11 @@ async fn is_not_executed_again(kind: Kind, mode: Mode) {
     let Some(mut scene) = Scene::begin(kind, mode, lost, point).await else {
         return;
     };
-    let answer = retry(scene.other.address, "k").await;
+    let answer = retry(scene.other.address, KEY).await;
     assert!(answer.is("idempotency-indeterminate"), "{answer:?}");
     let late = scene.wake().await;
     assert_eq!((late.status.as_u16(), late.replayed), (201, false));
-    let again = retry(scene.other.address, "k").await;
+    let again = retry(scene.other.address, KEY).await;
     assert_eq!((again.body, again.replayed), (late.body.clone(), true));
     let (sleeper, other, effects) = scene.end().await;
     assert_eq!((sleeper, other, effects), (vec![1], vec![], [1, 1]));
@@ -139,12 +139,12 @@ async fn is_not_overtaken(kind: Kind, mode: Mode, point: Point) {
     if mode != Mode::Transactional {
         scene.until_lapsed().await;
     }
-    let answer = send(scene.other.address, "k", BODY).await.unwrap();
+    let answer = send(scene.other.address, KEY, BODY).await.unwrap();
     let locked = kind == Kind::Sqlite && answer.is("store-unavailable");
     assert!(answer.is("idempotency-in-flight") || locked, "{answer:?}");
     let late = scene.wake().await;
     assert_eq!((late.status.as_u16(), late.replayed), (201, false));
-    let again = retry(scene.other.address, "k").await;
+    let again = retry(scene.other.address, KEY).await;
     assert_eq!((again.body, again.replayed), (late.body.clone(), true));
     let (sleeper, other, effects) = scene.end().await;
     assert_eq!((sleeper, other, effects), (vec![1], vec![], [1, 1]));
@@ -163,6 +163,7 @@ async fn a_lease_that_was_taken_over_is_fenced() {
         is_fenced(Kind::Postgres, Mode::CompleteIn),
         is_fenced(Kind::Sqlite, Mode::Leased),
         is_fenced(Kind::Sqlite, Mode::CompleteIn),
+        is_fenced(Kind::Redis, Mode::Leased),
     );
 }
 
@@ -173,6 +174,7 @@ async fn an_indeterminate_lease_is_left_to_its_owner() {
         is_not_executed_again(Kind::Postgres, Mode::CompleteIn),
         is_not_executed_again(Kind::Sqlite, Mode::Leased),
         is_not_executed_again(Kind::Sqlite, Mode::CompleteIn),
+        is_not_executed_again(Kind::Redis, Mode::Leased),
     );
 }
 

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use crate::{
     PATIENCE,
     child::Orders,
-    ground::{Ground, Kind},
+    ground::{Ground, KEY, Kind},
     process::{Server, retry},
     say,
     work::Mode,
@@ -25,7 +25,7 @@ async fn storm(kind: Kind, mode: Mode) {
     let servers = [Server::start(&orders).await, Server::start(&orders).await];
     let mut requests = JoinSet::new();
     for n in 0..REQUESTS {
-        requests.spawn(retry(servers[n % 2].address, "k"));
+        requests.spawn(retry(servers[n % 2].address, KEY));
     }
     let answers = requests.join_all().await;
     let first_hand = answers.iter().filter(|answer| !answer.replayed).count();
@@ -56,4 +56,9 @@ async fn postgres_executes_once() {
 async fn sqlite_executes_once() {
     storm(Kind::Sqlite, Mode::Transactional).await;
     storm(Kind::Sqlite, Mode::Leased).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_executes_once() {
+    storm(Kind::Redis, Mode::Leased).await;
 }

@@ -11,7 +11,11 @@ use purlin_idempotency::{
     RequestTransaction, ResponseBody, TransactionalStore,
 };
 use purlin_problem::BoxError;
-use purlin_store::sqlite::begin_immediate;
+use purlin_store::{
+    StoreError,
+    redis::{KeySpace, RedisHandle, driver::cmd},
+    sqlite::begin_immediate,
+};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 use tower::{Layer as _, service_fn, util::BoxCloneSyncService};
 
@@ -73,6 +77,7 @@ where
         }
         (Open::Postgres { store, .. }, _) => leased(store.clone(), setup, work),
         (Open::Sqlite { store, .. }, _) => leased(store.clone(), setup, work),
+        (Open::Redis { store, .. }, _) => leased(store.clone(), setup, work),
     }
 }
 
@@ -147,6 +152,17 @@ macro_rules! complete_in {
     }};
 }
 
+async fn append(
+    redis: &RedisHandle,
+    effects: &KeySpace,
+    part: i64,
+    attempt: u64,
+) -> Result<(), StoreError> {
+    let mut append = cmd("RPUSH");
+    append.arg(effects.key(&part.to_string())).arg(attempt);
+    redis.query("append", &append).await
+}
+
 fn answer(attempt: u64) -> Answer {
     let body = format!("attempt {attempt} of process {}", std::process::id());
     let response = Response::builder().status(StatusCode::CREATED);
@@ -200,6 +216,12 @@ impl Work {
             }
             (Open::Sqlite { pool, .. }, Mode::Leased) => {
                 write_both!(self, pool, "effects", attempt);
+            }
+            (Open::Redis { redis, effects, .. }, _) => {
+                append(redis, effects, 1, attempt).await?;
+                self.stops.at(Point::BetweenWrites).await;
+                append(redis, effects, 2, attempt).await?;
+                self.stops.at(Point::Written).await;
             }
             (Open::Sqlite { pool, store }, Mode::CompleteIn) => {
                 let transaction = begin_immediate(pool).await?;
