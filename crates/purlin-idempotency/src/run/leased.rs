@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use purlin_problem::BoxError;
-use purlin_store::StoreError;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior},
@@ -137,13 +136,17 @@ impl Context {
         joined: Option<Answer>,
     ) -> Result<(), Stop> {
         if let Some(answer) = joined {
-            if self.is_joined(store, held.lease, answer).await? {
-                return Ok(());
+            if let Some(recorded) = self.joined_answer(store, held.lease, answer).await? {
+                // The handler was told that its commit had failed, or has failed after it.
+                return match verdict.outcome {
+                    Outcome::Uncertain => Err(Stop::Replay(recorded)),
+                    Outcome::Keep | Outcome::Forget => Ok(()),
+                };
             }
             // Rolled back. A handler that says otherwise has forgotten to commit.
             if verdict.succeeded {
                 tracing::error!(record = %self.id, "the handler did not commit its completion");
-                self.abandon(store, held.lease).await;
+                self.abandon(store, &held).await?;
                 return Err(Rejection::NotCommitted.into());
             }
         }
@@ -153,17 +156,14 @@ impl Context {
             }
             (Outcome::Forget, _) => {
                 let released = self.ask("release", store.release(&held.lease)).await;
-                if released.is_err() {
+                if let Err(error) = released {
+                    tracing::warn!(%error, record = %self.id, "a lease could not be released");
                     // Left to lapse, it would be work whose outcome is not known.
                     self.end_later(store, held, Ending::Release);
                 }
-                self.note("release", released);
                 Ok(())
             }
-            _ => {
-                self.abandon(store, held.lease).await;
-                Ok(())
-            }
+            _ => self.abandon(store, &held).await,
         }
     }
 
@@ -214,8 +214,13 @@ impl Context {
         }
     }
 
-    /// Whether the record was completed by the handler's own transaction.
-    async fn is_joined(&self, store: &Store, lease: Lease, answer: Answer) -> Result<bool, Stop> {
+    /// What is recorded, if the record was completed by the handler's own transaction.
+    async fn joined_answer(
+        &self,
+        store: &Store,
+        lease: Lease,
+        answer: Answer,
+    ) -> Result<Option<Arc<Answer>>, Stop> {
         let found = self.ask("get", store.get(&self.id)).await;
         match found.map_err(|error| self.outcome_unknown(error))? {
             Some(Existing {
@@ -223,23 +228,28 @@ impl Context {
                 attempt,
                 state: State::Completed { remaining, .. },
             }) if attempt == lease.attempt => {
-                self.remember(fingerprint, &Arc::new(answer), remaining);
-                Ok(true)
+                let answer = Arc::new(answer);
+                self.remember(fingerprint, &answer, remaining);
+                Ok(Some(answer))
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 
-    async fn abandon(&self, store: &Store, lease: Lease) {
-        self.note("abandon", self.ask("abandon", store.abandon(&lease)).await);
-    }
-
-    fn note(&self, operation: &'static str, result: Result<Fenced, StoreError>) {
-        match result {
-            Ok(Fenced::Applied) => {}
-            Ok(Fenced::Lost) => tracing::debug!(record = %self.id, operation, "lease lost before"),
-            // The lease lapses by itself.
-            Err(error) => tracing::warn!(%error, record = %self.id, "a lease could not be ended"),
+    /// The work has failed, nobody knows where. If the lease was lost, it is somebody else's work, and
+    /// this is not how it ends.
+    async fn abandon(&self, store: &Store, held: &Held) -> Result<(), Stop> {
+        match self.ask("abandon", store.abandon(&held.lease)).await {
+            Ok(Fenced::Applied) => Ok(()),
+            Ok(Fenced::Lost) => {
+                tell_lost(&self.config, held);
+                Err(self.others_answer().await)
+            }
+            Err(error) => {
+                // It lapses by itself.
+                tracing::warn!(%error, record = %self.id, "a lease could not be abandoned");
+                Ok(())
+            }
         }
     }
 }

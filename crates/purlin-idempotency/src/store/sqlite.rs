@@ -53,8 +53,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `claim`: new, or a lapsed lease taken over | 2 | 1 |
 /// | `claim`: there is a record; `get` | 1, a read without a lock | 0 |
 /// | `extend`, `complete`, `release`, `abandon`, `remove`, `erase_scope`, `purge_expired` | 1 | 1 |
-/// | a unit of work: `begin`, handler, `commit` | 2 beside `BEGIN`, the handler's and `COMMIT` | none but that `COMMIT` |
-/// | a unit of work: `begin`, handler, `refuse` | 2 beside `BEGIN`, the handler's and `ROLLBACK` | 1 |
+/// | a unit of work: `begin`, handler, `commit` | 3 beside `BEGIN`, the handler's and `COMMIT` | none but that `COMMIT` |
+/// | a unit of work: `begin`, handler, `refuse` | 3 beside `BEGIN`, the handler's and `ROLLBACK` | 1 |
 /// | `begin`: there is a record | 1, a read without a lock | 0 |
 /// | `begin`: under way in this process | 0 | 0 |
 /// | `complete_in`, `receive_in` | 1 | 0 |

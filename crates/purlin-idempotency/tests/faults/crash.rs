@@ -6,11 +6,12 @@ use purlin_idempotency::LeaseLost;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    child::{Mode, Orders},
-    ground::{Ground, Kind},
+    child::Orders,
+    ground::{Ground, KEY, Kind},
     process::{Answer, BODY, OTHER_BODY, Server, retry, send},
     say,
     stops::Point,
+    work::Mode,
 };
 
 /// How many cells run at a time: each has three processes with connections of their own.
@@ -68,12 +69,11 @@ impl Cell {
     }
 
     async fn run(self) -> Option<String> {
-        let key = "k";
         let ground = Ground::create(self.kind).await?;
         let orders = Orders::new(&ground.place, self.mode, self.lease_lost);
         let mut first = Server::start(&orders.clone().stopping(self.point)).await;
         let mut attempts = Vec::new();
-        let pending = tokio::spawn(send(first.address, key, BODY));
+        let pending = tokio::spawn(send(first.address, KEY, BODY));
         first.stopped().await;
         let mut seen = Vec::new();
         if self.duplicates {
@@ -96,13 +96,13 @@ impl Cell {
         }
 
         let heir = Server::start(&orders).await;
-        let answer = retry(heir.address, key).await;
+        let answer = retry(heir.address, KEY).await;
         // Known now: to everybody, and for good.
         let after = Server::start(&orders).await;
-        let again = retry(after.address, key).await;
+        let again = retry(after.address, KEY).await;
         assert_eq!(again.body, answer.body, "{self:?}");
         assert_eq!(again.status, answer.status, "{self:?}");
-        let other = send(after.address, key, OTHER_BODY).await.unwrap();
+        let other = send(after.address, KEY, OTHER_BODY).await.unwrap();
         assert_eq!(other.status.as_u16(), 422, "{self:?}: {other:?}");
         for server in [heir, after] {
             attempts.extend(server.kill().await);
@@ -127,7 +127,7 @@ impl Cell {
         let mut seen = Vec::new();
         for (body, allowed) in [(BODY, [201, 409]), (OTHER_BODY, [422, 409])] {
             for server in [first, second] {
-                let answer = send(server.address, "k", body).await.unwrap();
+                let answer = send(server.address, KEY, body).await.unwrap();
                 let status = answer.status.as_u16();
                 // Another process cannot read while a writer of SQLite stands still.
                 let locked = self.kind == Kind::Sqlite && answer.is("store-unavailable");
@@ -219,4 +219,5 @@ matrices! {
     sqlite_transactional: Sqlite Transactional;
     sqlite_leased: Sqlite Leased;
     sqlite_complete_in: Sqlite CompleteIn;
+    redis_leased: Redis Leased;
 }

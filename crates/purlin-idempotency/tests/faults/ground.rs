@@ -2,19 +2,28 @@
 
 use std::time::Duration;
 
-use purlin_idempotency::{PostgresStore, SqliteStore};
-use purlin_store::{
-    SchemaName,
-    postgres::PostgresConfig,
-    sqlite::{Durability, SqliteConfig},
+use purlin_idempotency::{
+    IdempotencyStore as _, Key, KeySyntax, PostgresStore, RecordId, RedisStore, Scope, SqliteStore,
+    store::{Existing, State},
 };
-use purlin_testkit::{TestFile, TestSchema};
+use purlin_store::{
+    Clock as _, SchemaName, SystemClock,
+    postgres::PostgresConfig,
+    redis::{KeySpace, RedisConfig, RedisHandle, driver::cmd},
+    sqlite::{Durability, SqliteConfig},
+    unix_micros,
+};
+use purlin_testkit::{TestDatabase, TestFile, TestRedis, TestSchema};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+/// The key of all requests of a cell.
+pub(crate) const KEY: &str = "k";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
     Sqlite,
+    Redis,
 }
 
 /// What a process is told of its ground.
@@ -23,13 +32,27 @@ pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) name: String,
+    /// How long the writers of SQLite wait for each other.
+    pub(crate) busy_timeout: Duration,
 }
 
 /// What holds the place, for as long as the cell lasts.
 #[derive(Debug)]
 enum Holder {
-    Schema { _schema: TestSchema },
-    File { _file: TestFile },
+    Schema {
+        _schema: TestSchema,
+    },
+    Database {
+        _database: TestDatabase,
+    },
+    File {
+        _file: TestFile,
+    },
+    Keys {
+        _keys: TestRedis,
+    },
+    /// A server of the test's own.
+    Nobody,
 }
 
 /// A place with its tables.
@@ -53,6 +76,11 @@ pub(crate) enum Open {
         pool: SqlitePool,
         store: SqliteStore,
     },
+    Redis {
+        redis: RedisHandle,
+        store: RedisStore,
+        effects: KeySpace,
+    },
 }
 
 impl Ground {
@@ -69,7 +97,31 @@ impl Ground {
                 let place = Place::new(kind, &file.path().display().to_string(), "");
                 (place, Holder::File { _file: file })
             }
+            Kind::Redis => {
+                let keys = TestRedis::create()?;
+                let place = Place::new(kind, keys.url(), keys.prefix());
+                (place, Holder::Keys { _keys: keys })
+            }
         };
+        Some(Self::prepare(place, holder).await)
+    }
+
+    /// A database on a server of the test's own.
+    pub(crate) async fn on_postgres(url: &str) -> Self {
+        let database = TestDatabase::on(url);
+        let place = Place::new(Kind::Postgres, &database.url(), "public");
+        let holder = Holder::Database {
+            _database: database,
+        };
+        Self::prepare(place, holder).await
+    }
+
+    /// Keys of a server of the test's own.
+    pub(crate) async fn on_redis(url: &str, prefix: &str) -> Self {
+        Self::prepare(Place::new(Kind::Redis, url, prefix), Holder::Nobody).await
+    }
+
+    async fn prepare(place: Place, holder: Holder) -> Self {
         let open = place.open(1).await;
         match &open {
             Open::Postgres {
@@ -89,12 +141,13 @@ impl Ground {
                 let sql = "create table effects (part bigint, attempt bigint)";
                 sqlx::raw_sql(sql).execute(pool).await.unwrap();
             }
+            Open::Redis { .. } => {}
         }
-        Some(Self {
+        Self {
             place,
             open,
             _holder: holder,
-        })
+        }
     }
 
     /// How often each of the two halves of the effect is there.
@@ -113,19 +166,57 @@ impl Ground {
                 let query = sqlx::query_scalar("select count(*) from effects where part = $1");
                 query.bind(part).fetch_one(pool).await.unwrap()
             }
+            Open::Redis { redis, effects, .. } => {
+                let mut length = cmd("LLEN");
+                length.arg(effects.key(&part.to_string()));
+                redis.query("count", &length).await.unwrap()
+            }
         }
     }
 
     /// How many completed records there are.
     pub(crate) async fn completed(&self) -> i64 {
-        let sql = "select count(*) from purlin_idempotency_records where state = 1";
         match &self.open {
             Open::Postgres { pool, .. } => {
-                let schema = format!("{}.purlin", self.place.name);
-                let sql = AssertSqlSafe(sql.replacen("purlin", &schema, 1));
+                let name = &self.place.name;
+                let sql = format!(
+                    "select count(*) from {name}.purlin_idempotency_records where state = 1"
+                );
+                let query = sqlx::query_scalar(AssertSqlSafe(sql));
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => {
+                let sql = "select count(*) from purlin_idempotency where lease_until is null";
                 sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
             }
-            Open::Sqlite { pool, .. } => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Open::Redis { store, .. } => {
+                let key = Key::parse(KEY.as_bytes(), KeySyntax::Lenient).unwrap();
+                let id = RecordId::new("", &Scope::single_tenant(), &key);
+                let record = store.get(&id).await.unwrap();
+                let is_completed =
+                    |record: &Existing| matches!(record.state, State::Completed { .. });
+                i64::from(record.as_ref().is_some_and(is_completed))
+            }
+        }
+    }
+
+    /// Whether the lease of its only record has ended.
+    pub(crate) async fn is_lapsed(&self) -> bool {
+        match &self.open {
+            Open::Postgres { pool, .. } => {
+                let name = &self.place.name;
+                let sql = format!(
+                    "select lease_until <= clock_timestamp() from {name}.purlin_idempotency_records"
+                );
+                let query = sqlx::query_scalar(AssertSqlSafe(sql));
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Sqlite { pool, .. } => {
+                let sql = "select lease_until <= $1 from purlin_idempotency";
+                let query = sqlx::query_scalar(sql).bind(unix_micros(SystemClock.now()));
+                query.fetch_one(pool).await.unwrap()
+            }
+            Open::Redis { .. } => unreachable!("no transaction stands still there"),
         }
     }
 }
@@ -136,23 +227,28 @@ impl Place {
             kind,
             url: url.to_owned(),
             name: name.to_owned(),
+            busy_timeout: Duration::from_millis(200),
         }
     }
 
     pub(crate) fn to_env(&self) -> String {
-        format!("{:?}|{}|{}", self.kind, self.url, self.name)
+        let millis = self.busy_timeout.as_millis();
+        format!("{:?}|{}|{}|{millis}", self.kind, self.url, self.name)
     }
 
     pub(crate) fn from_env(text: &str) -> Self {
-        let [kind, url, name] = text.split('|').collect::<Vec<_>>()[..] else {
+        let [kind, url, name, millis] = text.split('|').collect::<Vec<_>>()[..] else {
             panic!("not a place: {text}");
         };
         let kind = match kind {
             "Postgres" => Kind::Postgres,
             "Sqlite" => Kind::Sqlite,
+            "Redis" => Kind::Redis,
             _ => panic!("not a kind: {kind}"),
         };
-        Self::new(kind, url, name)
+        let mut place = Self::new(kind, url, name);
+        place.busy_timeout = Duration::from_millis(millis.parse().unwrap());
+        place
     }
 
     pub(crate) async fn open(&self, max_connections: u32) -> Open {
@@ -175,10 +271,24 @@ impl Place {
                     .with_max_connections(max_connections)
                     // A machine that loses power is not part of this matrix.
                     .with_durability(Durability::ProcessCrash)
-                    .with_busy_timeout(Duration::from_millis(200));
+                    .with_busy_timeout(self.busy_timeout);
                 let pool = config.connect().await.unwrap();
                 let store = SqliteStore::new(pool.clone());
                 Open::Sqlite { pool, store }
+            }
+            Kind::Redis => {
+                let redis = RedisConfig::node(&*self.url)
+                    .with_timeout(Duration::from_millis(500))
+                    .open()
+                    .unwrap();
+                let records = KeySpace::new(&format!("{}:records", self.name)).unwrap();
+                let store = RedisStore::new(redis.clone()).with_key_prefix(records);
+                let effects = KeySpace::new(&format!("{}:effects", self.name)).unwrap();
+                Open::Redis {
+                    redis,
+                    store,
+                    effects,
+                }
             }
         }
     }

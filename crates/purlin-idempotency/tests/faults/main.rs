@@ -6,8 +6,14 @@
 mod child;
 mod crash;
 mod ground;
+mod postgres;
 mod process;
+mod redis;
+mod scene;
+mod stopped;
 mod stops;
+mod storm;
+mod work;
 
 use std::time::Duration;
 
@@ -21,4 +27,11 @@ const LEASE_TTL: Duration = Duration::from_secs(1);
 #[expect(clippy::print_stdout, reason = "the table of what was seen")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+/// What a child process says to the test.
+fn tell(line: &str) {
+    if std::env::var_os(child::VARIABLE).is_some() {
+        say(line);
+    }
 }

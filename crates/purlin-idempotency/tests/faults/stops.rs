@@ -17,9 +17,9 @@ use purlin_idempotency::{
     store::{Begun, Claim, Claimed, Completion, Existing, Fenced, Lease, Settled, UnitOfWork},
 };
 use purlin_store::StoreError;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
-use crate::say;
+use crate::{PATIENCE, tell};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
@@ -89,6 +89,7 @@ impl FromStr for Point {
 pub(crate) struct Stops {
     point: Option<Point>,
     over: AtomicBool,
+    stopped: Semaphore,
     go_on: Semaphore,
 }
 
@@ -97,6 +98,7 @@ impl Stops {
         Arc::new(Self {
             point,
             over: AtomicBool::new(false),
+            stopped: Semaphore::new(0),
             go_on: Semaphore::new(0),
         })
     }
@@ -104,9 +106,16 @@ impl Stops {
     /// Stands still if this is the point, until the test says otherwise.
     pub(crate) async fn at(&self, point: Point) {
         if self.point == Some(point) && !self.over.swap(true, Ordering::SeqCst) {
-            say("stopped");
+            self.stopped.add_permits(1);
+            tell("stopped");
             let _ = self.go_on.acquire().await;
         }
+    }
+
+    /// When it stands still, in this process.
+    pub(crate) async fn stopped(&self) {
+        let stopped = timeout(PATIENCE, self.stopped.acquire()).await;
+        stopped.expect("the point is reached").unwrap().forget();
     }
 
     pub(crate) fn go_on(&self) {

@@ -16,8 +16,8 @@ use crate::transaction::Slot;
 
 #[async_trait]
 impl TransactionalStore for SqliteStore {
-    /// Statements: one read, and then `BEGIN IMMEDIATE`, which waits for other writers for up to the
-    /// busy timeout of the connection ([`Conflict`](StoreErrorKind::Conflict)). An id that is
+    /// Statements: one read, then `BEGIN IMMEDIATE`, which waits for other writers for up to the
+    /// busy timeout of the connection ([`Conflict`](StoreErrorKind::Conflict)), and the read again. An id that is
     /// under way in this process is [`Busy`](Begun::Busy) without a statement or a connection.
     ///
     /// # Cancel safety
@@ -35,6 +35,11 @@ impl TransactionalStore for SqliteStore {
             }
             let turn = self.turn("begin").await?;
             let mut transaction = begin_immediate(&self.pool).await?;
+            // Whoever was waited for may have been a process with this very id.
+            if let Some(row) = Row::find(&mut *transaction, id, now).await? {
+                transaction.rollback().await?;
+                return Ok(Begun::Existing(row.into_existing(now)?));
+            }
             let rolled_back = RolledBack::watch(&mut transaction).await?;
             Ok::<_, StoreError>(Begun::Started(Box::new(SqliteUnit {
                 home: Home(Slot::new(transaction)),
