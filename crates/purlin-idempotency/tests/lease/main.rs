@@ -1,1 +1,10 @@
-//! x
+//! Leases: heartbeats, losses, a store that fails or stands still, clients that leave.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod detached;
+mod events;
+mod lost;
+mod store_down;
+mod unruly;
