@@ -145,8 +145,10 @@ fn without_a_runtime_it_is_dropped() {
             .expect("there is a runtime")
     };
     let first = runtime();
-    let mut future =
-        first.block_on(async { Box::pin(layer.layer(handler.clone()).call(post("k"))) });
+    let mut future = {
+        let _entered = first.enter();
+        Box::pin(layer.layer(handler.clone()).call(post("k")))
+    };
     first.block_on(async {
         tokio::select! {
             biased;
