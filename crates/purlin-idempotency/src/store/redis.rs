@@ -12,7 +12,7 @@ use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock};
 use self::record::Record;
 use self::scripts::Scripts;
 use super::{Claim, Claimed, Completion, Existing, Fenced, IdempotencyStore, Lease, LeaseLost};
-use crate::{Fingerprint, RecordId, ScopeId};
+use crate::{RecordId, ScopeId};
 
 const NAME: &str = "redis";
 const KEY_PREFIX: &str = "purlin:idem";
@@ -161,14 +161,14 @@ impl IdempotencyStore for RedisStore {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
-        let fingerprint = claim.fingerprint.as_ref().map(Fingerprint::as_bytes);
+        let head = record::claimed(claim);
         let call = self
             .script(&self.scripts.claim, &claim.id)
             .arg(micros(claim.lease_ttl))
             .arg(micros(claim.unresolved_ttl))
             .arg(kept_millis(claim.lease_ttl.max(claim.unresolved_ttl)))
-            .arg(claim.nonce.as_bytes().as_slice())
-            .arg(fingerprint.map_or(&[][..], |bytes| bytes))
+            .arg(&head[..record::DEADLINES.start])
+            .arg(&head[record::DEADLINES.end..])
             .arg(i32::from(claim.lease_lost == LeaseLost::Reexecute));
         match self.redis.run("claim", &call).await? {
             Value::Int(attempt) if attempt > 0 => Ok(Claimed::Acquired(Lease {
@@ -196,8 +196,7 @@ impl IdempotencyStore for RedisStore {
             .leased(&self.scripts.complete, lease)
             .arg(micros(completion.retention))
             .arg(kept_millis(completion.retention))
-            .arg(completion.fingerprint.as_bytes().as_slice())
-            .arg(&*completion.answer);
+            .arg(record::Completed { lease, completion });
         self.write("complete", &call).await
     }
 

@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use purlin_idempotency::IdempotencyStore as _;
 use purlin_idempotency::store::{Claim, Completion};
+use purlin_idempotency::{IdempotencyStore as _, RedisStore};
 use purlin_store::redis::driver::{Value, cmd};
+use purlin_testkit::RedisServer;
 
-use crate::harness::{MINUTE, Place, acquired, fingerprint, id_of};
+use crate::harness::{MINUTE, acquired, fingerprint, handle, id};
 
 const TASKS: usize = 64;
 const PAIRS: usize = 500;
@@ -31,21 +32,23 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn claim_and_complete_against_the_raw_commands() {
+    let Some(server) = RedisServer::start_with(&["--appendonly", "no"]) else {
+        return;
+    };
+    let redis = handle(server.url());
+    let store = RedisStore::new(redis.clone());
     for bytes in [300, 100_000, 1 << 20] {
-        let Some(place) = Place::create() else {
-            return;
-        };
         let pairs = (PAIRS * 300 / bytes).clamp(3, PAIRS);
         let answer = Bytes::from(vec![7_u8; bytes]);
         let (mut raw, mut ours) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        let mut spent = [0.0; 2];
+        for _ in 0..ROUNDS {
+            let before = cpu_seconds(&server);
             let plain = timed(|task| {
-                let (redis, answer) = (place.redis.clone(), answer.clone());
-                let prefix = place.server.prefix().to_owned();
+                let (redis, answer) = (redis.clone(), answer.clone());
                 async move {
                     for pair in 0..pairs {
-                        let key =
-                            format!("{prefix}:{{raw-{round}-{task}-{pair}-{}}}", "x".repeat(80));
+                        let key = format!("raw:{{{task:016}{pair:080}}}");
                         let mut set = cmd("SET");
                         set.arg(&key).arg([7_u8; 84].as_slice());
                         set.arg("NX").arg("PX").arg(60_000).arg("GET");
@@ -57,12 +60,15 @@ async fn claim_and_complete_against_the_raw_commands() {
                 }
             });
             raw.push(plain.await);
+            let between = cpu_seconds(&server);
+            server.command(&["FLUSHALL"]);
+            let start = cpu_seconds(&server);
             let whole = timed(|task| {
-                let (store, answer) = (place.store.clone(), answer.clone());
+                let (store, answer) = (store.clone(), answer.clone());
                 async move {
                     for pair in 0..pairs {
-                        let id = id_of("bench", format!("{round}-{task}-{pair}"));
-                        let claim = Claim::new(id, MINUTE).with_fingerprint(Some(fingerprint(1)));
+                        let claim = Claim::new(id(format!("{task}-{pair}")), MINUTE)
+                            .with_fingerprint(Some(fingerprint(1)));
                         let lease = acquired(store.claim(&claim).await.unwrap());
                         let completion = Completion::new(fingerprint(1), answer.clone(), MINUTE);
                         let _ = store.complete(&lease, &completion).await.unwrap();
@@ -70,14 +76,28 @@ async fn claim_and_complete_against_the_raw_commands() {
                 }
             });
             ours.push(whole.await);
+            spent[0] += between - before;
+            spent[1] += cpu_seconds(&server) - start;
+            server.command(&["FLUSHALL"]);
         }
         let (raw, ours) = (median(raw), median(ours));
         let each = |time: Duration| time / u32::try_from(TASKS * pairs).unwrap();
         eprintln!(
-            "{bytes} bytes: raw {:?}, store {:?} a pair, ratio {:.2}",
+            "{bytes} bytes: raw {:?}, store {:?} a pair, ratio {:.2}; the server's time {:.2}",
             each(raw),
             each(ours),
-            ours.as_secs_f64() / raw.as_secs_f64()
+            ours.as_secs_f64() / raw.as_secs_f64(),
+            spent[1] / spent[0],
         );
     }
+}
+
+fn cpu_seconds(server: &RedisServer) -> f64 {
+    let info = server.command(&["INFO", "cpu"]);
+    let times = info.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let counted = ["used_cpu_sys", "used_cpu_user"].contains(&name);
+        counted.then(|| value.parse::<f64>().unwrap())
+    });
+    times.sum()
 }

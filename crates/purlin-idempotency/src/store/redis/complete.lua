@@ -1,4 +1,4 @@
--- clock, lease, retention, px, fingerprint, answer
+-- clock, lease, retention, px, the record to be, its deadlines zeros
 local t = now(ARGV[1])
 local head = read_head(KEYS[1])
 if failed(head) then return head end
@@ -9,8 +9,15 @@ if head ~= '' then
     if string.byte(head, 2) == 1 then return 1 end
   end
 end
-local expires = t + ARGV[3]
-local record = '\1\1\1' .. ARGV[2] .. struct.pack('>i8i8', expires, expires) .. ARGV[5] .. ARGV[6]
+local record, expires = ARGV[5], t + ARGV[3]
+local deadlines = struct.pack('>i8i8', expires, expires)
+local is_large = #record > 8192
+if not is_large then record = string.sub(record, 1, 27) .. deadlines .. string.sub(record, 44) end
 local done = redis.pcall('SET', KEYS[1], record, 'PX', ARGV[4])
 if failed(done) then return done end
+if is_large then
+  -- Lua would copy all of it to put them in.
+  done = redis.pcall('SETRANGE', KEYS[1], 27, deadlines)
+  if failed(done) then return done end
+end
 return 1

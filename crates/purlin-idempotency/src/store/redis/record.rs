@@ -1,12 +1,17 @@
+use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
+use purlin_store::redis::driver::{RedisWrite, ToRedisArgs};
 
-use crate::store::{Existing, Lease, Nonce, State};
+use crate::store::{Claim, Completion, Existing, Lease, Nonce, State};
 use crate::{Fingerprint, RecordId};
 
 /// Where the answer begins.
 const HEAD_BYTES: usize = 84;
+
+/// Where the deadlines stand, which the server fills in, since the time is its own.
+pub(super) const DEADLINES: Range<usize> = 27..43;
 
 /// A record as `record.lua` lays it out.
 pub(super) struct Record {
@@ -76,6 +81,43 @@ pub(super) fn owner(lease: &Lease) -> [u8; 24] {
     bytes[..8].copy_from_slice(&lease.attempt.to_be_bytes());
     bytes[8..].copy_from_slice(lease.nonce.as_bytes());
     bytes
+}
+
+fn head(is_completed: bool, lease: &Lease, fingerprint: Option<&Fingerprint>) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..3].copy_from_slice(&[1, is_completed.into(), fingerprint.is_some().into()]);
+    head[3..27].copy_from_slice(&owner(lease));
+    if let Some(fingerprint) = fingerprint {
+        head[43..].copy_from_slice(fingerprint.as_bytes());
+    }
+    head
+}
+
+/// The record of a claim that finds none, without its deadlines.
+pub(super) fn claimed(claim: &Claim) -> [u8; HEAD_BYTES] {
+    let first = Lease {
+        id: claim.id,
+        attempt: 1,
+        nonce: claim.nonce,
+    };
+    head(false, &first, claim.fingerprint.as_ref())
+}
+
+/// A completed record without its deadlines, as one argument. It is written where it is sent from: the
+/// answer may be large.
+pub(super) struct Completed<'a> {
+    pub(super) lease: &'a Lease,
+    pub(super) completion: &'a Completion,
+}
+
+impl ToRedisArgs for Completed<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let head = head(true, self.lease, Some(&self.completion.fingerprint));
+        let answer = &self.completion.answer;
+        let mut arg = out.bufmut_for_next_arg(HEAD_BYTES + answer.len());
+        arg.put_slice(&head);
+        arg.put_slice(answer);
+    }
 }
 
 /// `<scope>:<id>` in hexadecimal. All of it chooses the slot, so that the records of one scope, which
