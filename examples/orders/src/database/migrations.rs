@@ -41,3 +41,44 @@ pub(super) const SQLITE: Migrations = Migrations::new(
         ),
     ],
 );
+
+#[cfg(test)]
+mod tests {
+    use purlin_store::{
+        PostgresMigrator, SchemaName, SqliteMigrator, postgres::PostgresConfig,
+        sqlite::SqliteConfig,
+    };
+    use purlin_testkit::TestDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_way_back_and_forth_on_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(folder.path().join("orders.db"));
+        let pool = config.connect().await.unwrap();
+        let migrator = SqliteMigrator::new(SQLITE);
+        for version in (0..SQLITE.latest()).rev() {
+            migrator.migrate(&pool).await.unwrap();
+            migrator.revert_to(&pool, version).await.unwrap();
+        }
+        migrator.migrate(&pool).await.unwrap();
+        migrator.check_schema(&pool).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_way_back_and_forth_on_postgres() {
+        let Some(database) = TestDatabase::create() else {
+            return;
+        };
+        let config = PostgresConfig::new(&database.url()).unwrap();
+        let pool = config.connect().await.unwrap();
+        let migrator = PostgresMigrator::new(POSTGRES, SchemaName::default());
+        for version in (0..POSTGRES.latest()).rev() {
+            migrator.migrate(&pool).await.unwrap();
+            migrator.revert_to(&pool, version).await.unwrap();
+        }
+        migrator.migrate(&pool).await.unwrap();
+        migrator.check_schema(&pool).await.unwrap();
+    }
+}

@@ -162,3 +162,70 @@ fn total_out_of_range() -> Error {
         errors: violation.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use purlin_store::SystemClock;
+    use purlin_testkit::TestDatabase;
+
+    use super::*;
+    use crate::{
+        database::DatabaseUrl,
+        domain::{NewItem, NewProduct},
+        service::Products,
+    };
+
+    /// What `place_in` wrote is there if, and only if, the other's transaction is committed.
+    async fn stands_and_falls_with_the_transaction(url: DatabaseUrl) {
+        let database = Database::open(&url).await.unwrap();
+        let clock = Arc::new(SystemClock);
+        let products = Products::new(database.clone(), clock.clone());
+        let orders = Orders::new(database.clone(), clock);
+        let mug = NewProduct {
+            name: "Mug".to_owned(),
+            price_cents: 250,
+            stock: 5,
+        };
+        let mug = products.create(mug).await.unwrap().id;
+        let customer = Customer::demo();
+        let [two, four] = [2, 4].map(|quantity| NewOrder {
+            items: vec![NewItem {
+                product_id: mug,
+                quantity,
+            }],
+            note: None,
+        });
+        for commits in [false, true] {
+            let mut work = database.begin().await.unwrap();
+            let order = orders.place_in(work.connection(), &customer, &two);
+            let order = order.await.unwrap();
+            // The connection can still be used.
+            let short = orders.place_in(work.connection(), &customer, &four);
+            assert!(matches!(short.await.unwrap_err(), Error::OutOfStock { .. }));
+            if commits {
+                work.commit().await.unwrap();
+            } else {
+                drop(work);
+            }
+            let found = orders.get(&customer, order.id).await;
+            assert_eq!(found.is_ok(), commits);
+            let stock = products.get(mug).await.unwrap().stock;
+            assert_eq!(stock, if commits { 3 } else { 5 });
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_stands_and_falls_with_a_transaction_of_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("orders.db").display());
+        stands_and_falls_with_the_transaction(url.parse().unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn an_order_stands_and_falls_with_a_transaction_of_postgres() {
+        let Some(database) = TestDatabase::create() else {
+            return;
+        };
+        stands_and_falls_with_the_transaction(database.url().parse().unwrap()).await;
+    }
+}

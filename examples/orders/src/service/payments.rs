@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -17,7 +20,8 @@ use crate::{
 /// # Guarantees
 ///
 /// However many calls pay an order at once, and wherever they end, the provider captures at most
-/// once for it, as long as it keeps to its own idempotency:
+/// once for it, as long as it keeps to its own idempotency and remembers a key until the order is
+/// settled:
 ///
 /// - Before the provider is asked, a row says with which key. An order has one such row that is not
 ///   settled, so all who come meanwhile ask for the same charge, with the key of the first.
@@ -48,7 +52,8 @@ impl Payments {
     ///
     /// `key` names the execution: whoever calls again with the same one gets the payment that it
     /// made, and does not pay again. Among calls with different keys one gets the payment; the
-    /// others are told that the order is paid. It must be the value of a header.
+    /// others are told that the order is paid. It must be the value of a header and belong to no
+    /// other order.
     ///
     /// # Cancel safety
     ///

@@ -153,18 +153,12 @@ async fn input_that_is_none(store: Store) {
             json!({"amount_cents": 250, "amount": 1}),
             ("unknown", "#/amount"),
         ),
-        (
-            json!({"amount_cents": "250"}),
-            ("invalid", "#/amount_cents"),
-        ),
-        (
-            json!({"amount_cents": 250.5}),
-            ("invalid", "#/amount_cents"),
-        ),
-        (json!({"amount_cents": null}), ("invalid", "#/amount_cents")),
+        (json!({"amount_cents": "250"}), ("type", "#/amount_cents")),
+        (json!({"amount_cents": 250.5}), ("type", "#/amount_cents")),
+        (json!({"amount_cents": null}), ("type", "#/amount_cents")),
         (
             json!({"amount_cents": u64::MAX}),
-            ("invalid", "#/amount_cents"),
+            ("range", "#/amount_cents"),
         ),
     ] {
         let refused = shop.post(&path, &body).await.violations();
@@ -228,7 +222,7 @@ async fn pay_at_once(
     let payments = keys.iter().map(|key| pay_with_key(shop, order, 500, key));
     let (answers, ()) = tokio::join!(join_all(payments), async {
         // One round trip of each of them would be enough; readers wait for nobody.
-        for _ in 0..20 {
+        for _ in 0..10 {
             assert_eq!(status(shop, order).await, "pending");
         }
         provider.signal("CONT");
