@@ -15,7 +15,7 @@ use purlin_idempotency::store::{
 };
 use purlin_idempotency::testing::conformance::Harness;
 use purlin_idempotency::{Fingerprint, IdempotencyStore, Inbox, LeaseLost, RecordId};
-use purlin_store::Clock as _;
+use purlin_store::{Clock as _, StoreError};
 
 /// Two records of one scope, and one of another.
 const RECORDS: usize = 3;
@@ -197,13 +197,17 @@ impl History {
         self.entries.entry(id).or_default()
     }
 
-    async fn step(&mut self, h: &impl Harness, step: &Step) -> (Said, Said) {
+    async fn step(
+        &mut self,
+        h: &impl Harness,
+        step: &Step,
+    ) -> Result<(Said, Said), StoreError> {
         let now = h.clock().now();
         let store = self.store();
-        match step {
+        Ok(match step {
             Step::Claim { .. } => {
                 let claim = self.claim_of(step);
-                let said = store.claim(&claim).await.unwrap();
+                let said = store.claim(&claim).await?;
                 if let Claimed::Acquired(lease) = said {
                     self.granted.push(lease);
                 }
@@ -212,17 +216,17 @@ impl History {
             }
             Step::Owner(call, of) => {
                 let lease = self.lease(of);
-                self.owner(h, call, &lease).await
+                self.owner(h, call, &lease).await?
             }
             Step::Remove(record) => {
                 let id = self.records[*record];
-                let said = store.remove(&id).await.unwrap();
+                let said = store.remove(&id).await?;
                 let expected = Entry::remove(self.entry(id), now);
                 (Said::Removed(said), Said::Removed(expected))
             }
             Step::Erase(record) => {
                 let scope = self.records[*record].scope();
-                let said = store.erase_scope(&scope).await.unwrap();
+                let said = store.erase_scope(&scope).await?;
                 let entries = self.entries.iter_mut();
                 let mut expected = 0;
                 for (_, entry) in entries.filter(|(id, _)| id.scope() == scope) {
@@ -231,7 +235,7 @@ impl History {
                 (Said::Count(said), Said::Count(expected))
             }
             Step::Purge => {
-                let said = store.purge_expired(u32::MAX).await.unwrap();
+                let said = store.purge_expired(u32::MAX).await?;
                 let mut expected = 0;
                 for entry in self.entries.values_mut() {
                     let purged = entry.take_if(|entry| entry.is_expired(now)).is_some();
@@ -247,7 +251,7 @@ impl History {
                 h.clock().set(now - *by);
                 (Said::Nothing, Said::Nothing)
             }
-        }
+        })
     }
 
     fn claim_of(&mut self, step: &Step) -> Claim {
@@ -302,7 +306,12 @@ impl History {
         }
     }
 
-    async fn owner(&mut self, h: &impl Harness, call: &Call, lease: &Lease) -> (Said, Said) {
+    async fn owner(
+        &mut self,
+        h: &impl Harness,
+        call: &Call,
+        lease: &Lease,
+    ) -> Result<(Said, Said), StoreError> {
         let (now, store) = (h.clock().now(), self.store());
         let entry = self.entry(lease.id);
         let (said, expected) = match call {
@@ -326,14 +335,15 @@ impl History {
                 Entry::abandon(entry, now, lease),
             ),
         };
-        (Said::Fenced(said.unwrap()), Said::Fenced(expected))
+        Ok((Said::Fenced(said?), Said::Fenced(expected)))
     }
 
     /// What is seen of all records afterwards.
     async fn look(&mut self, h: &impl Harness) -> Result<(), TestCaseError> {
         for id in self.records {
             let now = h.clock().now();
-            let found = self.store().get(&id).await.unwrap();
+            let found = self.store().get(&id).await;
+            let found = found.map_err(|error| failed("get", &error))?;
             let expected = Entry::get(self.entry(id), now);
             same("get", found, expected)?;
         }
@@ -342,8 +352,10 @@ impl History {
 
     async fn run(&mut self, h: &impl Harness, steps: &[Step]) -> Result<(), TestCaseError> {
         for (n, step) in steps.iter().enumerate() {
-            let (said, expected) = self.step(h, step).await;
-            same(&format!("step {n}: {step:?}"), said, expected)?;
+            let what = format!("step {n}: {step:?}");
+            let said = self.step(h, step).await;
+            let (said, expected) = said.map_err(|error| failed(&what, &error))?;
+            same(&what, said, expected)?;
             self.look(h).await.map_err(|error| {
                 TestCaseError::fail(format!("after step {n}: {step:?}\n{error}"))
             })?;
@@ -366,6 +378,10 @@ fn same<T: Debug + PartialEq>(what: &str, store: T, reference: T) -> Result<(), 
     Err(TestCaseError::fail(format!(
         "{what}\n    the store: {store:?}\nthe reference: {reference:?}"
     )))
+}
+
+fn failed(what: &str, error: &StoreError) -> TestCaseError {
+    TestCaseError::fail(format!("{what}\nthe store failed: {error:?}"))
 }
 
 fn fingerprint(n: u8) -> Fingerprint {

@@ -166,7 +166,11 @@ async fn request(h: &impl TransactionalHarness, n: u64, end: End) {
 
 /// Whoever comes next finds the record with its effect, or may begin with none.
 async fn settled(h: &impl TransactionalHarness, n: u64, end: End, at: Dropped) {
-    // Not before the transaction has ended, whichever way.
+    // Not before the transaction has ended, whichever way: whoever begins at that very moment may not
+    // see the record yet, and would find out when it commits.
+    if let Begun::Started(unit) = begin_when_free(&*h.second(), &id(n)).await {
+        ok(unit.roll_back().await);
+    }
     match begin_when_free(&*h.second(), &id(n)).await {
         Begun::Existing(existing) => {
             assert!(end != End::RollBack, "{existing:?}, dropped at {at:?}");
