@@ -25,6 +25,8 @@ mod run;
 mod scope;
 mod service;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transaction;
 

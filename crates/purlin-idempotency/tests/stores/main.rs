@@ -1,0 +1,11 @@
+//! Every store against the suite that is published for all of them, and against the reference in
+//! histories that nobody has thought of.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod histories;
+mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
