@@ -1,0 +1,102 @@
+//! Redis: against the bare commands on one multiplexed connection.
+
+use purlin_benches::load::{Load, table};
+use redis::AsyncCommands as _;
+
+use crate::{
+    ROUNDS,
+    apps::{self, ANSWER, App, Key, REQUEST, Work},
+    servers::Redis,
+};
+
+/// As long as a claim with its fingerprint is.
+const CLAIM: [u8; 96] = [7; 96];
+const LEASE_MS: u64 = 30_000;
+const RETENTION_MS: u64 = 86_400_000;
+
+pub async fn run(redis: &Redis) {
+    println!("\n{}.", redis.describe());
+    let loads = first(redis).await;
+    let more = [("commands of one request", commands(redis, &loads).await)];
+    table("First request, Redis", &[1, 64], &loads, ROUNDS, &more).await;
+    let loads = replay(redis).await;
+    let more = [("commands of one request", commands(redis, &loads).await)];
+    table("Replay, Redis", &[1, 64], &loads, ROUNDS, &more).await;
+}
+
+/// The peer's, connected.
+pub async fn idempotent(redis: &Redis, work: Work) -> impl App {
+    let store = idempotent::valkey::ValkeyStore::with_url(redis.url()).prefix("bench");
+    apps::idempotent(store.try_build().await.expect("connects"), work)
+}
+
+async fn first(redis: &Redis) -> Vec<Load> {
+    let (connection, app) = (redis.connection.clone(), apps::no_layer(Work::default()));
+    vec![
+        Load::new("`SET NX GET PX`, the handler, `SET PX`", move || {
+            let (mut connection, app) = (connection.clone(), app.clone());
+            async move {
+                let key = Key::fresh();
+                let name = key.record();
+                let mut claim = redis::cmd("SET");
+                claim.arg(&name).arg(&CLAIM[..]).arg("NX").arg("GET");
+                claim.arg("PX").arg(LEASE_MS);
+                let before: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("claims");
+                assert!(before.is_none());
+                let answered = app.send(Some(key), REQUEST.clone()).await;
+                let mut complete = redis::cmd("SET");
+                complete.arg(&name).arg(&answered.body[..]).arg("PX").arg(RETENTION_MS);
+                complete.exec_async(&mut connection).await.expect("completes");
+            }
+        }),
+        apps::first(apps::IDEMPOTENT_REDIS, idempotent(redis, Work::default()).await),
+    ]
+}
+
+async fn replay(redis: &Redis) -> Vec<Load> {
+    let connection = redis.connection.clone();
+    let name = Key::fresh().record();
+    let mut set = connection.clone();
+    let _: () = set.set(&name, &ANSWER[..]).await.expect("is set");
+    vec![
+        Load::new("`GET` of the answer", move || {
+            let (mut connection, name) = (connection.clone(), name.clone());
+            async move {
+                let answer: Vec<u8> = connection.get(&name).await.expect("is there");
+                assert_eq!(answer, ANSWER);
+            }
+        }),
+        apps::replay(apps::IDEMPOTENT_REDIS, idempotent(redis, Work::default()).await).await,
+    ]
+}
+
+/// What the server executes for one request: the commands that came, in brackets those that
+/// scripts made of them.
+async fn commands(redis: &Redis, loads: &[Load]) -> Vec<String> {
+    const REQUESTS: u64 = 100;
+    let mut cells = Vec::new();
+    for load in loads {
+        load.repeat(REQUESTS).await;
+        redis.forget_statistics();
+        load.repeat(REQUESTS).await;
+        let commands = redis.commands();
+        let scripted = commands.iter().any(|(name, _)| is_script(name));
+        let list = |which: bool| {
+            let of = commands.iter().filter(|(name, _)| !scripted || is_script(name) == which);
+            let of: Vec<_> = of
+                .map(|(name, calls)| format!("{} {name}", *calls as f64 / REQUESTS as f64))
+                .collect();
+            of.join(", ")
+        };
+        cells.push(match (commands.is_empty(), scripted) {
+            (true, _) => "0".to_owned(),
+            (false, false) => list(true),
+            (false, true) => format!("{} ({})", list(true), list(false)),
+        });
+    }
+    cells
+}
+
+fn is_script(name: &str) -> bool {
+    name.starts_with("eval") || name.starts_with("fcall")
+}
