@@ -148,7 +148,9 @@ where
 {
     const CALLS: u64 = 200;
     let count = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.expect("there is another runtime");
         let loads = runtime.block_on(loads());
         let of = |load: &Load, calls| {
@@ -172,7 +174,11 @@ pub fn time(seconds: f64) -> String {
         s if s < 1e-3 => (s * 1e6, "µs"),
         s => (s * 1e3, "ms"),
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.digits$} {unit}")
 }
 

@@ -206,7 +206,7 @@ pub fn no_layer(work: Work) -> impl App {
 pub fn purlin<M: 'static>(
     layer: &purlin_idempotency::IdempotencyLayer<M>,
     work: Work,
-) -> impl App {
+) -> impl App + use<M> {
     Plain(layer.layer(handler::<_, Full<Bytes>>(work)))
 }
 
@@ -247,7 +247,10 @@ pub fn axum_idempotent_service(
     }
     let service = handler::<axum::body::Body, axum::body::Body>(work);
     let service = IdempotentLayer::<MokaStore>::new(options).layer(service);
-    let cookie = CookieOptions::build().name("session").max_age(3_600).path("/");
+    let cookie = CookieOptions::build()
+        .name("session")
+        .max_age(3_600)
+        .path("/");
     let sessions = SessionLayer::new(Arc::new(MokaStore::builder().build()));
     let service = sessions.with_cookie_options(cookie).layer(service);
     CookieManagerLayer::new().layer(service)

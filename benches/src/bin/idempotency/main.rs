@@ -4,11 +4,11 @@
 mod apps;
 mod keyless;
 mod memory;
-//mod postgres;
+mod postgres;
 mod redis;
 mod servers;
-//mod sqlite;
-//mod storm;
+mod sqlite;
+mod storm;
 
 use std::time::Duration;
 
@@ -30,14 +30,29 @@ async fn main() {
     if let Some(redis) = &redis {
         redis::run(redis).await;
     }
+    let postgres = servers::Postgres::start().await;
+    if let Some(postgres) = &postgres {
+        postgres::run(postgres).await;
+    }
+    sqlite::run().await;
+    storm::run(redis.as_ref(), postgres.as_ref()).await;
 }
 
 /// From the lock file of this very program.
 fn versions() -> String {
     let lock = include_str!("../../../Cargo.lock");
-    let names = ["axum-idempotent", "idempotent", "redis", "ruts", "sqlx", "tokio"];
+    let names = [
+        "axum-idempotent",
+        "idempotent",
+        "redis",
+        "ruts",
+        "sqlx",
+        "tokio",
+    ];
     let version = |name: &str| {
-        let package = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
+        let package = lock
+            .split_once(&format!("name = \"{name}\"\nversion = \""))?
+            .1;
         Some(format!("{name} {}", package.split('"').next()?))
     };
     let versions: Vec<_> = names.into_iter().filter_map(version).collect();

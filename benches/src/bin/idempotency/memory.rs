@@ -24,7 +24,14 @@ pub async fn run() {
         round: Duration::from_millis(60),
         rounds: 15,
     };
-    table("First request of 1 MiB, in memory", &[1], &large(), rounds, &[]).await;
+    table(
+        "First request of 1 MiB, in memory",
+        &[1],
+        &large(),
+        rounds,
+        &[],
+    )
+    .await;
 }
 
 fn layer() -> IdempotencyLayer<Leased> {
@@ -69,8 +76,16 @@ fn large() -> Vec<Load> {
         of_body(apps::NO_LAYER, &body, apps::no_layer(work())),
         of_body("purlin (SHA-256)", &body, apps::purlin(&layer(), work())),
         of_body("idempotent (XXH3)", &body, apps::idempotent_memory(work())),
-        of_body("axum-idempotent, by hash (BLAKE3)", &body, apps::axum_idempotent(false, work())),
-        of_body("axum-idempotent, by key (none)", &body, apps::axum_idempotent(true, work())),
+        of_body(
+            "axum-idempotent, by hash (BLAKE3)",
+            &body,
+            apps::axum_idempotent(false, work()),
+        ),
+        of_body(
+            "axum-idempotent, by key (none)",
+            &body,
+            apps::axum_idempotent(true, work()),
+        ),
     ]
 }
 

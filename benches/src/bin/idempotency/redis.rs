@@ -1,11 +1,13 @@
 //! Redis: against the bare commands on one multiplexed connection.
 
 use purlin_benches::load::{Load, table};
+use purlin_idempotency::{IdempotencyLayer, Leased, RedisStore};
+use purlin_store::redis::RedisConfig;
 use redis::AsyncCommands as _;
 
 use crate::{
     ROUNDS,
-    apps::{self, ANSWER, App, Key, REQUEST, Work},
+    apps::{self, ANSWER, App as _, Key, REQUEST, Work},
     servers::Redis,
 };
 
@@ -24,10 +26,15 @@ pub async fn run(redis: &Redis) {
     table("Replay, Redis", &[1, 64], &loads, ROUNDS, &more).await;
 }
 
+pub fn layer(redis: &Redis) -> IdempotencyLayer<Leased> {
+    let handle = RedisConfig::node(redis.url()).open().expect("is a URL");
+    IdempotencyLayer::leased(RedisStore::new(handle)).single_tenant()
+}
+
 /// The peer's, connected.
-pub async fn idempotent(redis: &Redis, work: Work) -> impl App {
+pub async fn idempotent_store(redis: &Redis) -> idempotent::valkey::ValkeyStore {
     let store = idempotent::valkey::ValkeyStore::with_url(redis.url()).prefix("bench");
-    apps::idempotent(store.try_build().await.expect("connects"), work)
+    store.try_build().await.expect("connects")
 }
 
 async fn first(redis: &Redis) -> Vec<Load> {
@@ -41,15 +48,30 @@ async fn first(redis: &Redis) -> Vec<Load> {
                 let mut claim = redis::cmd("SET");
                 claim.arg(&name).arg(&CLAIM[..]).arg("NX").arg("GET");
                 claim.arg("PX").arg(LEASE_MS);
-                let before: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("claims");
+                let before: Option<Vec<u8>> =
+                    claim.query_async(&mut connection).await.expect("claims");
                 assert!(before.is_none());
                 let answered = app.send(Some(key), REQUEST.clone()).await;
                 let mut complete = redis::cmd("SET");
-                complete.arg(&name).arg(&answered.body[..]).arg("PX").arg(RETENTION_MS);
-                complete.exec_async(&mut connection).await.expect("completes");
+                complete
+                    .arg(&name)
+                    .arg(&answered.body[..])
+                    .arg("PX")
+                    .arg(RETENTION_MS);
+                complete
+                    .exec_async(&mut connection)
+                    .await
+                    .expect("completes");
             }
         }),
-        apps::first(apps::IDEMPOTENT_REDIS, idempotent(redis, Work::default()).await),
+        apps::first(
+            "purlin, `RedisStore`",
+            apps::purlin(&layer(redis), Work::default()),
+        ),
+        apps::first(
+            apps::IDEMPOTENT_REDIS,
+            apps::idempotent(idempotent_store(redis).await, Work::default()),
+        ),
     ]
 }
 
@@ -57,6 +79,7 @@ async fn replay(redis: &Redis) -> Vec<Load> {
     let connection = redis.connection.clone();
     let name = Key::fresh().record();
     let mut set = connection.clone();
+    let uncached = layer(redis).with_replay_cache_bytes(0);
     let _: () = set.set(&name, &ANSWER[..]).await.expect("is set");
     vec![
         Load::new("`GET` of the answer", move || {
@@ -66,7 +89,21 @@ async fn replay(redis: &Redis) -> Vec<Load> {
                 assert_eq!(answer, ANSWER);
             }
         }),
-        apps::replay(apps::IDEMPOTENT_REDIS, idempotent(redis, Work::default()).await).await,
+        apps::replay(
+            "purlin, `RedisStore`",
+            apps::purlin(&uncached, Work::default()),
+        )
+        .await,
+        apps::replay(
+            "purlin, in-process cache",
+            apps::purlin(&layer(redis), Work::default()),
+        )
+        .await,
+        apps::replay(
+            apps::IDEMPOTENT_REDIS,
+            apps::idempotent(idempotent_store(redis).await, Work::default()),
+        )
+        .await,
     ]
 }
 
@@ -82,7 +119,9 @@ async fn commands(redis: &Redis, loads: &[Load]) -> Vec<String> {
         let commands = redis.commands();
         let scripted = commands.iter().any(|(name, _)| is_script(name));
         let list = |which: bool| {
-            let of = commands.iter().filter(|(name, _)| !scripted || is_script(name) == which);
+            let of = commands
+                .iter()
+                .filter(|(name, _)| !scripted || is_script(name) == which);
             let of: Vec<_> = of
                 .map(|(name, calls)| format!("{} {name}", *calls as f64 / REQUESTS as f64))
                 .collect();

@@ -40,7 +40,12 @@ impl Postgres {
     /// What somebody who repeats this should know.
     pub async fn describe(&self) -> String {
         let mut text = "Postgres".to_owned();
-        for name in ["server_version", "fsync", "synchronous_commit", "shared_buffers"] {
+        for name in [
+            "server_version",
+            "fsync",
+            "synchronous_commit",
+            "shared_buffers",
+        ] {
             let sql = AssertSqlSafe(format!("show {name}"));
             let row = sqlx::query(sql).fetch_one(&self.admin).await;
             let value: String = row.expect("is a setting").get(0);
@@ -88,8 +93,13 @@ impl Redis {
 
     pub fn describe(&self) -> String {
         let info = self.server.command(&["INFO", "server"]);
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        format!("Redis {}, appendfsync = everysec", version.unwrap_or("?").trim())
+        let version = info
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"));
+        format!(
+            "Redis {}, appendfsync = everysec",
+            version.unwrap_or("?").trim()
+        )
     }
 
     pub fn forget_statistics(&self) {
@@ -105,6 +115,8 @@ impl Redis {
             Some((name.to_owned(), calls.parse().ok()?))
         });
         let ours = ["config|resetstat", "info"];
-        commands.filter(|(name, _)| !ours.contains(&&**name)).collect()
+        commands
+            .filter(|(name, _)| !ours.contains(&&**name))
+            .collect()
     }
 }
