@@ -275,9 +275,25 @@ pub async fn replay(name: &str, app: impl App) -> Load {
         let app = app.clone();
         async move {
             let answered = app.send(Some(key), REQUEST.clone()).await;
-            check(&answered, true);
+            if answered.status == StatusCode::CONFLICT {
+                CONFLICTS.fetch_add(1, Ordering::Relaxed);
+            } else {
+                check(&answered, true);
+            }
         }
     })
+}
+
+/// Retries that got 409, although the first request was answered long before. One too many: it is
+/// told, so that nobody takes the time of a refusal for that of a replay.
+static CONFLICTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many there were since the last question, said in words if there were any.
+pub fn tell_conflicts() {
+    let conflicts = CONFLICTS.swap(0, Ordering::Relaxed);
+    if conflicts > 0 {
+        println!("\n**{conflicts} of these retries were refused with 409.**");
+    }
 }
 
 fn check(answered: &Answered, replayed: bool) {

@@ -14,10 +14,16 @@ use std::time::Duration;
 
 use purlin_benches::{load::Rounds, machine};
 
-const ROUNDS: Rounds = Rounds {
+/// Each first request leaves a record behind.
+const FIRST: Rounds = Rounds {
+    max_calls: 2_000,
+    ..REPLAY
+};
+
+const REPLAY: Rounds = Rounds {
     rounds: 31,
     round: Duration::from_millis(40),
-    max_calls: 1_000,
+    max_calls: 1_000_000,
 };
 
 #[tokio::main]

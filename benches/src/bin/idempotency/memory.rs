@@ -8,17 +8,18 @@ use purlin_idempotency::{IdempotencyLayer, Leased, MemoryStore};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ROUNDS,
+    FIRST, REPLAY,
     apps::{self, App, Key, Work},
 };
 
 pub async fn run() {
     let more = [("allocations", allocations(first))];
     let loads = first().await;
-    table("First request, in memory", &[1, 64], &loads, ROUNDS, &more).await;
+    table("First request, in memory", &[1, 64], &loads, FIRST, &more).await;
     let more = [("allocations", allocations(replay))];
     let loads = replay().await;
-    table("Replay, in memory", &[1, 64], &loads, ROUNDS, &more).await;
+    table("Replay, in memory", &[1, 64], &loads, REPLAY, &more).await;
+    apps::tell_conflicts();
     let rounds = Rounds {
         max_calls: 20,
         round: Duration::from_millis(60),

@@ -15,7 +15,7 @@ use sqlx::{PgConnection, PgPool, Postgres as Db};
 use tower::{Layer as _, service_fn};
 
 use crate::{
-    ROUNDS,
+    FIRST, REPLAY,
     apps::{self, App, Plain},
     servers::{CONNECTIONS, Postgres, execute},
 };
@@ -45,9 +45,10 @@ pub async fn run(postgres: &Postgres) {
         }
     }
     let title = "First request that inserts one row, Postgres";
-    table(title, &[1, 16], &first(&pool, &store), ROUNDS, &more).await;
+    table(title, &[1, 16], &first(&pool, &store), FIRST, &more).await;
     let loads = replay(&pool, &store).await;
-    table("Replay, Postgres", &[1, 16], &loads, ROUNDS, &[]).await;
+    table("Replay, Postgres", &[1, 16], &loads, REPLAY, &[]).await;
+    apps::tell_conflicts();
 }
 
 pub fn leased(store: &PostgresStore) -> IdempotencyLayer<Leased> {

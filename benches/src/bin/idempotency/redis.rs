@@ -6,9 +6,9 @@ use purlin_store::redis::RedisConfig;
 use redis::AsyncCommands as _;
 
 use crate::{
-    ROUNDS,
+    FIRST, REPLAY,
     apps::{self, ANSWER, App as _, Key, REQUEST, Work},
-    servers::Redis,
+    servers::{Command, Redis},
 };
 
 /// As long as a claim with its fingerprint is.
@@ -19,11 +19,18 @@ const RETENTION_MS: u64 = 86_400_000;
 pub async fn run(redis: &Redis) {
     println!("\n{}.", redis.describe());
     let loads = first(redis).await;
-    let more = [("commands of one request", commands(redis, &loads).await)];
-    table("First request, Redis", &[1, 64], &loads, ROUNDS, &more).await;
+    let more = [(
+        "commands of one request; the server's time for them",
+        commands(redis, &loads).await,
+    )];
+    table("First request, Redis", &[1, 64], &loads, FIRST, &more).await;
     let loads = replay(redis).await;
-    let more = [("commands of one request", commands(redis, &loads).await)];
-    table("Replay, Redis", &[1, 64], &loads, ROUNDS, &more).await;
+    let more = [(
+        "commands of one request; the server's time for them",
+        commands(redis, &loads).await,
+    )];
+    table("Replay, Redis", &[1, 64], &loads, REPLAY, &more).await;
+    apps::tell_conflicts();
 }
 
 pub fn layer(redis: &Redis) -> IdempotencyLayer<Leased> {
@@ -108,34 +115,42 @@ async fn replay(redis: &Redis) -> Vec<Load> {
 }
 
 /// What the server executes for one request: the commands that came, in brackets those that
-/// scripts made of them.
+/// scripts made of them, and how long it took for all.
 async fn commands(redis: &Redis, loads: &[Load]) -> Vec<String> {
-    const REQUESTS: u64 = 100;
+    const REQUESTS: u64 = 1_000;
     let mut cells = Vec::new();
     for load in loads {
         load.repeat(REQUESTS).await;
         redis.forget_statistics();
         load.repeat(REQUESTS).await;
         let commands = redis.commands();
-        let scripted = commands.iter().any(|(name, _)| is_script(name));
-        let list = |which: bool| {
-            let of = commands
-                .iter()
-                .filter(|(name, _)| !scripted || is_script(name) == which);
-            let of: Vec<_> = of
-                .map(|(name, calls)| format!("{} {name}", *calls as f64 / REQUESTS as f64))
-                .collect();
-            of.join(", ")
+        let scripted = commands.iter().any(Command::is_script);
+        let (came, made): (Vec<_>, Vec<_>) = commands
+            .iter()
+            .partition(|command| !scripted || command.is_script());
+        let micros: u64 = came.iter().map(|command| command.micros).sum();
+        let list = |commands: &[&Command]| {
+            let one = |command: &&Command| {
+                format!(
+                    "{} {}",
+                    command.calls as f64 / REQUESTS as f64,
+                    command.name
+                )
+            };
+            commands.iter().map(one).collect::<Vec<_>>().join(", ")
         };
-        cells.push(match (commands.is_empty(), scripted) {
-            (true, _) => "0".to_owned(),
-            (false, false) => list(true),
-            (false, true) => format!("{} ({})", list(true), list(false)),
-        });
+        let mut cell = if came.is_empty() {
+            "0".to_owned()
+        } else {
+            list(&came)
+        };
+        if scripted {
+            cell += &format!(" ({})", list(&made));
+        }
+        if !came.is_empty() {
+            cell += &format!("; {:.1} µs", micros as f64 / REQUESTS as f64);
+        }
+        cells.push(cell);
     }
     cells
-}
-
-fn is_script(name: &str) -> bool {
-    name.starts_with("eval") || name.starts_with("fcall")
 }

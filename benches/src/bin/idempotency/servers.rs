@@ -106,17 +106,35 @@ impl Redis {
         self.server.command(&["CONFIG", "RESETSTAT"]);
     }
 
-    /// How often each command was executed since, those inside of scripts included.
-    pub fn commands(&self) -> Vec<(String, u64)> {
+    /// What was executed since, inside of scripts too.
+    pub fn commands(&self) -> Vec<Command> {
         let info = self.server.command(&["INFO", "commandstats"]);
         let commands = info.lines().filter_map(|line| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            let (calls, _) = rest.split_once(',')?;
-            Some((name.to_owned(), calls.parse().ok()?))
+            let (calls, rest) = rest.split_once(",usec=")?;
+            let (micros, _) = rest.split_once(',')?;
+            Some(Command {
+                name: name.to_owned(),
+                calls: calls.parse().ok()?,
+                micros: micros.parse().ok()?,
+            })
         });
         let ours = ["config|resetstat", "info"];
         commands
-            .filter(|(name, _)| !ours.contains(&&**name))
+            .filter(|command| !ours.contains(&&*command.name))
             .collect()
+    }
+}
+
+pub struct Command {
+    pub name: String,
+    pub calls: u64,
+    /// What the server took for all of them; for a script, what it calls included.
+    pub micros: u64,
+}
+
+impl Command {
+    pub fn is_script(&self) -> bool {
+        self.name.starts_with("eval") || self.name.starts_with("fcall")
     }
 }

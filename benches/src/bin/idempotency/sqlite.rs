@@ -13,7 +13,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tower::{Layer as _, service_fn};
 
 use crate::{
-    ROUNDS,
+    FIRST, REPLAY,
     apps::{self, App, Plain},
 };
 
@@ -34,9 +34,10 @@ pub async fn run() {
     store.migrate().await.expect("migrates");
     println!("\nSQLite, synchronous = FULL, WAL.");
     let title = "First request that inserts one row, SQLite";
-    table(title, &[1, 16], &first(&pool, &store), ROUNDS, &[]).await;
+    table(title, &[1, 16], &first(&pool, &store), FIRST, &[]).await;
     let loads = replay(&pool, &store).await;
-    table("Replay, SQLite", &[1, 16], &loads, ROUNDS, &[]).await;
+    table("Replay, SQLite", &[1, 16], &loads, REPLAY, &[]).await;
+    apps::tell_conflicts();
     pool.close().await;
 }
 
