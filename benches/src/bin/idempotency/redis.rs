@@ -3,11 +3,11 @@
 use purlin_benches::load::{Load, table};
 use purlin_idempotency::{IdempotencyLayer, Leased, RedisStore};
 use purlin_store::redis::RedisConfig;
-use redis::AsyncCommands as _;
+use redis::{Cmd, aio::MultiplexedConnection};
 
 use crate::{
     FIRST, REPLAY,
-    apps::{self, ANSWER, App as _, Key, REQUEST, Work},
+    apps::{self, ANSWER, App, Key, REQUEST, Work},
     servers::{Command, Redis},
 };
 
@@ -24,6 +24,9 @@ pub async fn run(redis: &Redis) {
         commands(redis, &loads).await,
     )];
     table("First request, Redis", &[1, 64], &loads, FIRST, &more).await;
+    println!(
+        "\nThe store of axum-idempotent for Redis needs Redis 7.4, for the expiry of hash fields."
+    );
     let loads = replay(redis).await;
     let more = [(
         "commands of one request; the server's time for them",
@@ -44,74 +47,91 @@ pub async fn idempotent_store(redis: &Redis) -> idempotent::valkey::ValkeyStore 
     store.try_build().await.expect("connects")
 }
 
+/// The least that has to be asked: a claim unless the key is there, and the answer.
+async fn bare(connection: &MultiplexedConnection, app: impl App, set: impl Fn() -> Cmd) {
+    let key = Key::fresh();
+    let mut connection = connection.clone();
+    let mut claim = set();
+    claim.arg(key.record()).arg(&CLAIM[..]);
+    claim.arg("PX").arg(LEASE_MS).arg("NX").arg("GET");
+    let before: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("claims");
+    assert!(before.is_none());
+    let answered = app.send(Some(key), REQUEST.clone()).await;
+    let mut complete = set();
+    complete.arg(key.record()).arg(&answered.body[..]);
+    complete.arg("PX").arg(RETENTION_MS);
+    let done = complete.exec_async(&mut connection).await;
+    done.expect("completes");
+}
+
 async fn first(redis: &Redis) -> Vec<Load> {
-    let (connection, app) = (redis.connection.clone(), apps::no_layer(Work::default()));
+    let app = apps::no_layer(Work::default());
+    let (connection, handler) = (redis.connection.clone(), app.clone());
+    let commands = move || {
+        let (connection, app) = (connection.clone(), handler.clone());
+        async move { bare(&connection, app, || redis::cmd("SET")).await }
+    };
+    let code = "return redis.call('SET', KEYS[1], unpack(ARGV))";
+    let (connection, hash) = (redis.connection.clone(), redis.load(code).await);
+    let scripts = move || {
+        let (connection, app, hash) = (connection.clone(), app.clone(), hash.clone());
+        async move { bare(&connection, app, || script(&hash)).await }
+    };
+    let peer = idempotent_store(redis).await;
     vec![
-        Load::new("`SET NX GET PX`, the handler, `SET PX`", move || {
-            let (mut connection, app) = (connection.clone(), app.clone());
-            async move {
-                let key = Key::fresh();
-                let name = key.record();
-                let mut claim = redis::cmd("SET");
-                claim.arg(&name).arg(&CLAIM[..]).arg("NX").arg("GET");
-                claim.arg("PX").arg(LEASE_MS);
-                let before: Option<Vec<u8>> =
-                    claim.query_async(&mut connection).await.expect("claims");
-                assert!(before.is_none());
-                let answered = app.send(Some(key), REQUEST.clone()).await;
-                let mut complete = redis::cmd("SET");
-                complete
-                    .arg(&name)
-                    .arg(&answered.body[..])
-                    .arg("PX")
-                    .arg(RETENTION_MS);
-                complete
-                    .exec_async(&mut connection)
-                    .await
-                    .expect("completes");
-            }
-        }),
+        Load::new("`SET PX NX GET`, the handler, `SET PX`", commands),
+        Load::new("the same, each in a script", scripts),
         apps::first(
             "purlin, `RedisStore`",
             apps::purlin(&layer(redis), Work::default()),
         ),
         apps::first(
             apps::IDEMPOTENT_REDIS,
-            apps::idempotent(idempotent_store(redis).await, Work::default()),
+            apps::idempotent(peer, Work::default()),
         ),
     ]
 }
 
 async fn replay(redis: &Redis) -> Vec<Load> {
-    let connection = redis.connection.clone();
     let name = Key::fresh().record();
-    let mut set = connection.clone();
-    let uncached = layer(redis).with_replay_cache_bytes(0);
-    let _: () = set.set(&name, &ANSWER[..]).await.expect("is set");
-    vec![
-        Load::new("`GET` of the answer", move || {
-            let (mut connection, name) = (connection.clone(), name.clone());
+    let mut set = redis::cmd("SET");
+    set.arg(&name).arg(&ANSWER[..]);
+    let done = set.exec_async(&mut redis.connection.clone()).await;
+    done.expect("is set");
+    let hash = redis.load("return redis.call('GET', KEYS[1])").await;
+    let get = |text, command: Cmd| {
+        let connection = redis.connection.clone();
+        Load::new(text, move || {
+            let (mut connection, command) = (connection.clone(), command.clone());
             async move {
-                let answer: Vec<u8> = connection.get(&name).await.expect("is there");
-                assert_eq!(answer, ANSWER);
+                let answer = command.query_async(&mut connection).await;
+                assert_eq!(answer, Ok(ANSWER.to_vec()));
             }
-        }),
-        apps::replay(
-            "purlin, `RedisStore`",
-            apps::purlin(&uncached, Work::default()),
-        )
-        .await,
-        apps::replay(
-            "purlin, in-process cache",
-            apps::purlin(&layer(redis), Work::default()),
-        )
-        .await,
-        apps::replay(
-            apps::IDEMPOTENT_REDIS,
-            apps::idempotent(idempotent_store(redis).await, Work::default()),
-        )
-        .await,
+        })
+    };
+    let (uncached, cached) = (layer(redis).with_replay_cache_bytes(0), layer(redis));
+    let (uncached, cached) = (
+        apps::purlin(&uncached, Work::default()),
+        apps::purlin(&cached, Work::default()),
+    );
+    let peer = apps::idempotent(idempotent_store(redis).await, Work::default());
+    vec![
+        get(
+            "`GET` of the answer",
+            redis::cmd("GET").arg(&name).to_owned(),
+        ),
+        get("the same in a script", script(&hash).arg(&name).to_owned()),
+        apps::replay("purlin, `RedisStore`", uncached).await,
+        apps::replay("purlin, in-process cache", cached).await,
+        apps::replay(apps::IDEMPOTENT_REDIS, peer).await,
     ]
+}
+
+/// A script that is loaded, with one key.
+fn script(hash: &str) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(hash).arg(1);
+    command
 }
 
 /// What the server executes for one request: the commands that came, in brackets those that

@@ -102,6 +102,14 @@ impl Redis {
         )
     }
 
+    /// Loads a script and returns its hash.
+    pub async fn load(&self, code: &str) -> String {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("LOAD").arg(code);
+        let loaded = command.query_async(&mut self.connection.clone()).await;
+        loaded.expect("is loaded")
+    }
+
     pub fn forget_statistics(&self) {
         self.server.command(&["CONFIG", "RESETSTAT"]);
     }

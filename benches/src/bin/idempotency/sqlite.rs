@@ -21,17 +21,12 @@ type Body = Full<Bytes>;
 
 pub async fn run() {
     let file = TestFile::new();
-    let pool = SqliteConfig::new(file.path())
-        .connect()
-        .await
-        .expect("opens");
+    let (pool, store) = open(&file).await;
     let table_of_orders = "create table orders (id integer primary key, document blob not null)";
     sqlx::raw_sql(table_of_orders)
         .execute(&pool)
         .await
         .expect("is made");
-    let store = SqliteStore::new(pool.clone());
-    store.migrate().await.expect("migrates");
     println!("\nSQLite, synchronous = FULL, WAL.");
     let title = "First request that inserts one row, SQLite";
     table(title, &[1, 16], &first(&pool, &store), FIRST, &[]).await;
@@ -39,6 +34,14 @@ pub async fn run() {
     table("Replay, SQLite", &[1, 16], &loads, REPLAY, &[]).await;
     apps::tell_conflicts();
     pool.close().await;
+}
+
+pub async fn open(file: &TestFile) -> (SqlitePool, SqliteStore) {
+    let pool = SqliteConfig::new(file.path()).connect().await;
+    let pool = pool.expect("opens");
+    let store = SqliteStore::new(pool.clone());
+    store.migrate().await.expect("migrates");
+    (pool, store)
 }
 
 fn first(pool: &SqlitePool, store: &SqliteStore) -> Vec<Load> {

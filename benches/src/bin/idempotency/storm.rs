@@ -11,6 +11,7 @@ use std::{
 
 use purlin_benches::load;
 use purlin_idempotency::{IdempotencyLayer, InFlight, Leased, MemoryStore, PostgresStore};
+use purlin_testkit::TestFile;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -18,6 +19,7 @@ use crate::{
     apps::{self, App, Key, REQUEST, Work},
     postgres, redis,
     servers::{CONNECTIONS, Postgres, Redis},
+    sqlite,
 };
 
 const COPIES: usize = 1_000;
@@ -57,6 +59,18 @@ pub async fn run(redis: Option<&Redis>, postgres: Option<&Postgres>) {
         })
         .await;
     }
+    let file = TestFile::new();
+    let (_, store) = sqlite::open(&file).await;
+    let layer = IdempotencyLayer::leased(store.clone()).single_tenant();
+    measure("purlin, `SqliteStore`, lease", None, |work| {
+        apps::purlin(&layer, work)
+    })
+    .await;
+    let layer = IdempotencyLayer::transactional(store).single_tenant();
+    measure("purlin, `SqliteStore`, transactional", None, |work| {
+        apps::purlin(&layer, work)
+    })
+    .await;
     if let Some(server) = postgres {
         let (pool, held) = watched(server).await;
         let store = PostgresStore::new(pool.clone());
@@ -88,7 +102,7 @@ async fn measure<A: App>(name: &str, held: Option<&Held>, app: impl FnOnce(Work)
     for _ in 0..STORMS {
         work.executions.store(0, Ordering::SeqCst);
         for (status, took) in storm(&app).await {
-            *statuses.entry(status).or_insert(0) += 1;
+            *statuses.entry(status).or_insert(0_u32) += 1;
             times.push(took.as_secs_f64());
         }
         executions = executions.max(work.executions.load(Ordering::SeqCst));
@@ -97,7 +111,10 @@ async fn measure<A: App>(name: &str, held: Option<&Held>, app: impl FnOnce(Work)
     let percentile = |percent: usize| load::time(times[times.len() * percent / 100]);
     let answers: Vec<_> = statuses
         .iter()
-        .map(|(status, count)| format!("{} × {status}", *count as f64 / STORMS as f64))
+        .map(|(status, count)| {
+            let average = (f64::from(*count) * 10.0 / STORMS as f64).round() / 10.0;
+            format!("{average} × {status}")
+        })
         .collect();
     println!(
         "| {name} | {executions} | {} | {} | {} | {} |",
@@ -164,7 +181,7 @@ async fn watched(postgres: &Postgres) -> (PgPool, Held) {
             back.now.fetch_sub(1, Ordering::SeqCst);
             Box::pin(async { Ok(true) })
         })
-        .connect(&postgres.url())
-        .await;
-    (pool.expect("the server takes connections"), held)
+        // One that connects now is given back without a hook.
+        .connect_lazy(&postgres.url());
+    (pool.expect("is a URL"), held)
 }
