@@ -1,6 +1,8 @@
 //! How the benches measure: all cases take turns in one process, so that noise of the machine
 //! meets them alike; the median of the rounds is told, beside the allocations of one call.
 
+pub mod load;
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},

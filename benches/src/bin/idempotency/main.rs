@@ -1,0 +1,66 @@
+//! purlin-idempotency beside its peers, beside no layer, and beside the bare commands of its
+//! stores.
+
+mod apps;
+mod keyless;
+mod memory;
+mod postgres;
+mod redis;
+mod servers;
+mod sqlite;
+mod storm;
+
+use std::time::Duration;
+
+use purlin_benches::{load::Rounds, machine};
+
+/// Each first request leaves a record behind.
+const FIRST: Rounds = Rounds {
+    max_calls: 2_000,
+    ..REPLAY
+};
+
+const REPLAY: Rounds = Rounds {
+    rounds: 31,
+    round: Duration::from_millis(40),
+    max_calls: 1_000_000,
+};
+
+#[tokio::main]
+async fn main() {
+    machine();
+    println!("{}.", versions());
+    keyless::run();
+    memory::run().await;
+    let redis = servers::Redis::start().await;
+    if let Some(redis) = &redis {
+        redis::run(redis).await;
+    }
+    let postgres = servers::Postgres::start().await;
+    if let Some(postgres) = &postgres {
+        postgres::run(postgres).await;
+    }
+    sqlite::run().await;
+    storm::run(redis.as_ref(), postgres.as_ref()).await;
+}
+
+/// From the lock file of this very program.
+fn versions() -> String {
+    let lock = include_str!("../../../Cargo.lock");
+    let names = [
+        "axum-idempotent",
+        "idempotent",
+        "redis",
+        "ruts",
+        "sqlx",
+        "tokio",
+    ];
+    let version = |name: &str| {
+        let package = lock
+            .split_once(&format!("name = \"{name}\"\nversion = \""))?
+            .1;
+        Some(format!("{name} {}", package.split('"').next()?))
+    };
+    let versions: Vec<_> = names.into_iter().filter_map(version).collect();
+    versions.join(", ")
+}

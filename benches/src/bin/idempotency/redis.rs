@@ -1,0 +1,176 @@
+//! Redis: against the bare commands on one multiplexed connection.
+
+use purlin_benches::load::{Load, table};
+use purlin_idempotency::{IdempotencyLayer, Leased, RedisStore};
+use purlin_store::redis::RedisConfig;
+use redis::{Cmd, aio::MultiplexedConnection};
+
+use crate::{
+    FIRST, REPLAY,
+    apps::{self, ANSWER, App, Key, REQUEST, Work},
+    servers::{Command, Redis},
+};
+
+/// As long as a claim with its fingerprint is.
+const CLAIM: [u8; 96] = [7; 96];
+const LEASE_MS: u64 = 30_000;
+const RETENTION_MS: u64 = 86_400_000;
+
+pub async fn run(redis: &Redis) {
+    println!("\n{}.", redis.describe());
+    let loads = first(redis).await;
+    let more = [(
+        "commands of one request; the server's time for them",
+        commands(redis, &loads).await,
+    )];
+    table("First request, Redis", &[1, 64], &loads, FIRST, &more).await;
+    println!(
+        "\nThe store of axum-idempotent for Redis needs Redis 7.4, for the expiry of hash fields."
+    );
+    let loads = replay(redis).await;
+    let more = [(
+        "commands of one request; the server's time for them",
+        commands(redis, &loads).await,
+    )];
+    table("Replay, Redis", &[1, 64], &loads, REPLAY, &more).await;
+    apps::tell_conflicts();
+}
+
+pub fn layer(redis: &Redis) -> IdempotencyLayer<Leased> {
+    let handle = RedisConfig::node(redis.url()).open().expect("is a URL");
+    IdempotencyLayer::leased(RedisStore::new(handle)).single_tenant()
+}
+
+/// The peer's, connected.
+pub async fn idempotent_store(redis: &Redis) -> idempotent::valkey::ValkeyStore {
+    let store = idempotent::valkey::ValkeyStore::with_url(redis.url()).prefix("bench");
+    store.try_build().await.expect("connects")
+}
+
+/// The least that has to be asked: a claim unless the key is there, and the answer.
+async fn bare(connection: &MultiplexedConnection, app: impl App, set: impl Fn() -> Cmd) {
+    let key = Key::fresh();
+    let mut connection = connection.clone();
+    let mut claim = set();
+    claim.arg(key.record()).arg(&CLAIM[..]);
+    claim.arg("PX").arg(LEASE_MS).arg("NX").arg("GET");
+    let before: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("claims");
+    assert!(before.is_none());
+    let answered = app.send(Some(key), REQUEST.clone()).await;
+    let mut complete = set();
+    complete.arg(key.record()).arg(&answered.body[..]);
+    complete.arg("PX").arg(RETENTION_MS);
+    let done = complete.exec_async(&mut connection).await;
+    done.expect("completes");
+}
+
+async fn first(redis: &Redis) -> Vec<Load> {
+    let app = apps::no_layer(Work::default());
+    let (connection, handler) = (redis.connection.clone(), app.clone());
+    let commands = move || {
+        let (connection, app) = (connection.clone(), handler.clone());
+        async move { bare(&connection, app, || redis::cmd("SET")).await }
+    };
+    let code = "return redis.call('SET', KEYS[1], unpack(ARGV))";
+    let (connection, hash) = (redis.connection.clone(), redis.load(code).await);
+    let scripts = move || {
+        let (connection, app, hash) = (connection.clone(), app.clone(), hash.clone());
+        async move { bare(&connection, app, || script(&hash)).await }
+    };
+    let peer = idempotent_store(redis).await;
+    vec![
+        Load::new("`SET PX NX GET`, the handler, `SET PX`", commands),
+        Load::new("the same, each in a script", scripts),
+        apps::first(
+            "purlin, `RedisStore`",
+            apps::purlin(&layer(redis), Work::default()),
+        ),
+        apps::first(
+            apps::IDEMPOTENT_REDIS,
+            apps::idempotent(peer, Work::default()),
+        ),
+    ]
+}
+
+async fn replay(redis: &Redis) -> Vec<Load> {
+    let name = Key::fresh().record();
+    let mut set = redis::cmd("SET");
+    set.arg(&name).arg(&ANSWER[..]);
+    let done = set.exec_async(&mut redis.connection.clone()).await;
+    done.expect("is set");
+    let hash = redis.load("return redis.call('GET', KEYS[1])").await;
+    let get = |text, command: Cmd| {
+        let connection = redis.connection.clone();
+        Load::new(text, move || {
+            let (mut connection, command) = (connection.clone(), command.clone());
+            async move {
+                let answer = command.query_async(&mut connection).await;
+                assert_eq!(answer, Ok(ANSWER.to_vec()));
+            }
+        })
+    };
+    let (uncached, cached) = (layer(redis).with_replay_cache_bytes(0), layer(redis));
+    let (uncached, cached) = (
+        apps::purlin(&uncached, Work::default()),
+        apps::purlin(&cached, Work::default()),
+    );
+    let peer = apps::idempotent(idempotent_store(redis).await, Work::default());
+    vec![
+        get(
+            "`GET` of the answer",
+            redis::cmd("GET").arg(&name).to_owned(),
+        ),
+        get("the same in a script", script(&hash).arg(&name).to_owned()),
+        apps::replay("purlin, `RedisStore`", uncached).await,
+        apps::replay("purlin, in-process cache", cached).await,
+        apps::replay(apps::IDEMPOTENT_REDIS, peer).await,
+    ]
+}
+
+/// A script that is loaded, with one key.
+fn script(hash: &str) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(hash).arg(1);
+    command
+}
+
+/// What the server executes for one request: the commands that came, in brackets those that
+/// scripts made of them, and how long it took for all.
+async fn commands(redis: &Redis, loads: &[Load]) -> Vec<String> {
+    const REQUESTS: u64 = 1_000;
+    let mut cells = Vec::new();
+    for load in loads {
+        load.repeat(REQUESTS).await;
+        redis.forget_statistics();
+        load.repeat(REQUESTS).await;
+        let commands = redis.commands();
+        let scripted = commands.iter().any(Command::is_script);
+        let (came, made): (Vec<_>, Vec<_>) = commands
+            .iter()
+            .partition(|command| !scripted || command.is_script());
+        let micros: u64 = came.iter().map(|command| command.micros).sum();
+        let list = |commands: &[&Command]| {
+            let one = |command: &&Command| {
+                format!(
+                    "{} {}",
+                    command.calls as f64 / REQUESTS as f64,
+                    command.name
+                )
+            };
+            commands.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        let mut cell = if came.is_empty() {
+            "0".to_owned()
+        } else {
+            list(&came)
+        };
+        if scripted {
+            cell += &format!(" ({})", list(&made));
+        }
+        if !came.is_empty() {
+            cell += &format!("; {:.1} µs", micros as f64 / REQUESTS as f64);
+        }
+        cells.push(cell);
+    }
+    cells
+}
