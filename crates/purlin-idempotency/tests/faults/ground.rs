@@ -261,7 +261,7 @@ impl Place {
                     .with_max_connections(max_connections)
                     .with_acquire_timeout(self.acquire_timeout);
                 let pool = config.connect().await.unwrap();
-                let schema = SchemaName::new(&*self.name).unwrap();
+                let schema = SchemaName::new(&self.name).unwrap();
                 let store = PostgresStore::new(pool.clone()).with_schema(schema);
                 let effects = format!("{}.effects", self.name);
                 Open::Postgres {
