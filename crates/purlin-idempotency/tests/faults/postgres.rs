@@ -1,6 +1,7 @@
 //! Postgres servers that stop, die, freeze and come back, connections that break, and pools that are
 //! empty, under a service in this process.
 
+use purlin_idempotency::LeaseLost;
 use purlin_testkit::{FaultProxy, PostgresServer};
 use tokio::task::JoinSet;
 
@@ -64,10 +65,15 @@ async fn postgres_breaks_under_requests_and_comes_back() {
                 };
                 let open = place.open(2).await;
                 let name = name(&format!("{how:?}"), mode, point);
-                let mut setup = Scene::setup(mode);
-                if how == Break::Freeze && mode != Mode::Leased {
-                    // And that long for a reply.
-                    setup.max_execution = 4 * STORE_TIMEOUT;
+                let mut setup = Scene::setup(mode, Some(point));
+                if how == Break::Freeze {
+                    // A claim that a frozen server has in its socket is made when it thaws, perhaps
+                    // after it was undone.
+                    setup.lease_lost = LeaseLost::Reexecute;
+                    if mode != Mode::Leased {
+                        // A handler waits for a reply for as long as it is let.
+                        setup.max_execution = 4 * STORE_TIMEOUT;
+                    }
                 }
                 scenes.push(Scene::with(setup, name, ground, &open, Some(point)));
             }
@@ -129,9 +135,9 @@ async fn a_reply_of_postgres_is_lost() {
 }
 
 async fn lose_each_reply(mode: Mode, point: Point) {
-    // The replies after these are those to writes of the handler, which nobody undoes.
+    // The replies after these are those to the handler.
     let replies = match (mode, point) {
-        (Mode::Leased, Point::BeforeClaim) => 3,
+        (Mode::Leased | Mode::CompleteIn, Point::BeforeClaim) => 3,
         _ => 6,
     };
     let (mut unknown, mut executed, mut replayed) = (0, 0, 0);

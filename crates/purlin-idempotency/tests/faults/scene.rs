@@ -33,8 +33,15 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn setup(mode: Mode) -> Setup {
-        let mut setup = Setup::new(mode, LeaseLost::Reexecute);
+    /// Where nothing was begun, or all is done, no lease may end as one whose outcome is not known.
+    pub(crate) fn setup(mode: Mode, point: Option<Point>) -> Setup {
+        let lease_lost = match (mode, point) {
+            (_, Some(Point::BeforeClaim)) | (Mode::Leased, Some(Point::Written)) => {
+                LeaseLost::Indeterminate
+            }
+            _ => LeaseLost::Reexecute,
+        };
+        let mut setup = Setup::new(mode, lease_lost);
         setup.store_timeout = STORE_TIMEOUT;
         setup
     }
@@ -47,7 +54,7 @@ impl Scene {
         mode: Mode,
         point: Option<Point>,
     ) -> Self {
-        Self::with(Self::setup(mode), name, ground, open, point)
+        Self::with(Self::setup(mode, point), name, ground, open, point)
     }
 
     pub(crate) fn with(
