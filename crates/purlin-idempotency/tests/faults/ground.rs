@@ -13,8 +13,10 @@ use purlin_store::{
     sqlite::{Durability, SqliteConfig},
     unix_micros,
 };
-use purlin_testkit::{TestDatabase, TestFile, TestRedis, TestSchema};
+use purlin_testkit::{TestFile, TestRedis, TestSchema};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+use crate::PATIENCE;
 
 /// The key of all requests of a cell.
 pub(crate) const KEY: &str = "k";
@@ -34,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// How long the writers of SQLite wait for each other.
     pub(crate) busy_timeout: Duration,
+    /// How long a connection to Postgres is waited for, in this process.
+    pub(crate) acquire_timeout: Duration,
 }
 
 /// What holds the place, for as long as the cell lasts.
@@ -41,9 +45,6 @@ pub(crate) struct Place {
 enum Holder {
     Schema {
         _schema: TestSchema,
-    },
-    Database {
-        _database: TestDatabase,
     },
     File {
         _file: TestFile,
@@ -106,14 +107,14 @@ impl Ground {
         Some(Self::prepare(place, holder).await)
     }
 
-    /// A database on a server of the test's own.
-    pub(crate) async fn on_postgres(url: &str) -> Self {
-        let database = TestDatabase::on(url);
-        let place = Place::new(Kind::Postgres, &database.url(), "public");
-        let holder = Holder::Database {
-            _database: database,
-        };
-        Self::prepare(place, holder).await
+    /// A schema on a server of the test's own.
+    pub(crate) async fn on_postgres(url: &str, schema: &str) -> Self {
+        let place = Place::new(Kind::Postgres, url, schema);
+        let pool = PostgresConfig::new(url).unwrap().connect().await.unwrap();
+        let sql = AssertSqlSafe(format!("create schema {schema}"));
+        sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        pool.close().await;
+        Self::prepare(place, Holder::Nobody).await
     }
 
     /// Keys of a server of the test's own.
@@ -228,6 +229,7 @@ impl Place {
             url: url.to_owned(),
             name: name.to_owned(),
             busy_timeout: Duration::from_millis(200),
+            acquire_timeout: PATIENCE,
         }
     }
 
@@ -255,9 +257,11 @@ impl Place {
         match self.kind {
             Kind::Postgres => {
                 let config = PostgresConfig::new(&self.url).unwrap();
-                let config = config.with_max_connections(max_connections);
+                let config = config
+                    .with_max_connections(max_connections)
+                    .with_acquire_timeout(self.acquire_timeout);
                 let pool = config.connect().await.unwrap();
-                let schema = SchemaName::new(&*self.name).unwrap();
+                let schema = SchemaName::new(&self.name).unwrap();
                 let store = PostgresStore::new(pool.clone()).with_schema(schema);
                 let effects = format!("{}.effects", self.name);
                 Open::Postgres {

@@ -1,12 +1,13 @@
 //! Postgres servers that stop, die, freeze and come back, connections that break, and pools that are
 //! empty, under a service in this process.
 
+use purlin_idempotency::LeaseLost;
 use purlin_testkit::{FaultProxy, PostgresServer};
 use tokio::task::JoinSet;
 
 use crate::{
     ground::{Ground, Kind, Open, Place},
-    scene::{Scene, ask, ended},
+    scene::{STORE_TIMEOUT, Scene, ask, ended},
     stops::Point,
     work::Mode,
 };
@@ -55,10 +56,26 @@ async fn postgres_breaks_under_requests_and_comes_back() {
                 if how == Break::Freeze && mode == Mode::Leased && point == Point::InHandler {
                     continue;
                 }
-                let ground = Ground::on_postgres(&server.url()).await;
-                let open = ground.place.open(2).await;
+                let schema = format!("{how:?}{}", scenes.len()).to_lowercase();
+                let ground = Ground::on_postgres(&server.url(), &schema).await;
+                let place = Place {
+                    // A handler waits for a connection that long while the server is down.
+                    acquire_timeout: STORE_TIMEOUT,
+                    ..ground.place.clone()
+                };
+                let open = place.open(2).await;
                 let name = name(&format!("{how:?}"), mode, point);
-                scenes.push(Scene::new(name, ground, &open, mode, Some(point)));
+                let mut setup = Scene::setup(mode, Some(point));
+                if how == Break::Freeze {
+                    // A claim that a frozen server has in its socket is made when it thaws, perhaps
+                    // after it was undone.
+                    setup.lease_lost = LeaseLost::Reexecute;
+                    if mode != Mode::Leased {
+                        // A handler waits for a reply for as long as it is let.
+                        setup.max_execution = 4 * STORE_TIMEOUT;
+                    }
+                }
+                scenes.push(Scene::with(setup, name, ground, &open, Some(point)));
             }
         }
         let mut tasks = Vec::new();
@@ -87,7 +104,8 @@ async fn postgres_restarts_while_nothing_happens() {
     };
     let mut scenes = Vec::new();
     for mode in MODES {
-        let ground = Ground::on_postgres(&server.url()).await;
+        let schema = format!("{mode:?}").to_lowercase();
+        let ground = Ground::on_postgres(&server.url(), &schema).await;
         let open = ground.place.open(2).await;
         let name = format!("Postgres: restarted between two requests | {mode:?} | idle");
         scenes.push(Scene::new(name, ground, &open, mode, None));
@@ -117,9 +135,9 @@ async fn a_reply_of_postgres_is_lost() {
 }
 
 async fn lose_each_reply(mode: Mode, point: Point) {
-    // The replies after these are those to writes of the handler, which nobody undoes.
+    // The replies after these are those to the handler.
     let replies = match (mode, point) {
-        (Mode::Leased, Point::BeforeClaim) => 3,
+        (Mode::Leased | Mode::CompleteIn, Point::BeforeClaim) => 3,
         _ => 6,
     };
     let (mut unknown, mut executed, mut replayed) = (0, 0, 0);
@@ -141,19 +159,21 @@ async fn lose_each_reply(mode: Mode, point: Point) {
         let first = ended(task).await;
         proxy.pass();
         let answer = scene.recover(&first).await;
-        if first.status.as_u16() != 201 {
-            unknown += 1;
-            *(if answer.replayed {
-                &mut replayed
-            } else {
-                &mut executed
-            }) += 1;
+        match (first.status.as_u16(), first.replayed, answer.replayed) {
+            (201, false, _) => {}
+            // The handler's commit has failed, and the record says that it has not.
+            (201, true, _) => replayed += 1,
+            (_, _, true) => (unknown, replayed) = (unknown + 1, replayed + 1),
+            (_, _, false) => (unknown, executed) = (unknown + 1, executed + 1),
         }
     }
     match (mode, point) {
         // The answer is recorded later, and the client need not know.
         (Mode::Leased, Point::Written) => assert_eq!(unknown, 0),
-        (_, Point::Written) => assert!(executed > 0 && replayed > 0, "{mode:?} {point:?}"),
+        (_, Point::Written) => assert!(
+            executed > 0 && replayed > 0,
+            "{mode:?} {point:?}: {executed} executed, {replayed} replayed"
+        ),
         _ => assert!(executed > 0, "{mode:?} {point:?}"),
     }
 }

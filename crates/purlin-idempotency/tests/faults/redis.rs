@@ -1,5 +1,6 @@
 //! Redis servers that die, freeze and come back, and replies that are lost.
 
+use purlin_idempotency::LeaseLost;
 use purlin_testkit::{FaultProxy, RedisServer};
 
 use crate::{
@@ -33,7 +34,12 @@ async fn redis_breaks_under_requests_and_comes_back() {
                 let open = ground.place.open(1).await;
                 let what = if freeze { "frozen" } else { "killed" };
                 let name = name(&format!("{what}, appendfsync {fsync}"), point);
-                scenes.push(Scene::new(name, ground, &open, Mode::Leased, Some(point)));
+                let mut setup = Scene::setup(Mode::Leased, Some(point));
+                if freeze && point == Point::BeforeClaim {
+                    // The claim is made when it thaws, perhaps after it was undone.
+                    setup.lease_lost = LeaseLost::Reexecute;
+                }
+                scenes.push(Scene::with(setup, name, ground, &open, Some(point)));
             }
             let mut tasks = Vec::new();
             for scene in &scenes {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The deadline of a call to the store.
-const STORE_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One request under way, in a service of its own.
 pub(crate) struct Scene {
@@ -33,6 +33,19 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// Where nothing was begun, or all is done, no lease may end as one whose outcome is not known.
+    pub(crate) fn setup(mode: Mode, point: Option<Point>) -> Setup {
+        let lease_lost = match (mode, point) {
+            (_, Some(Point::BeforeClaim)) | (Mode::Leased, Some(Point::Written)) => {
+                LeaseLost::Indeterminate
+            }
+            _ => LeaseLost::Reexecute,
+        };
+        let mut setup = Setup::new(mode, lease_lost);
+        setup.store_timeout = STORE_TIMEOUT;
+        setup
+    }
+
     /// A service that reaches the store through `open`.
     pub(crate) fn new(
         name: String,
@@ -41,13 +54,16 @@ impl Scene {
         mode: Mode,
         point: Option<Point>,
     ) -> Self {
-        let mut setup = Setup::new(mode, LeaseLost::Reexecute);
-        setup.store_timeout = STORE_TIMEOUT;
-        // A handler waits for the database for as long as it is let. That is also how long an answer
-        // is kept in memory that cannot be recorded.
-        if (mode, point) != (Mode::Leased, Some(Point::Written)) {
-            setup.max_execution = 6 * STORE_TIMEOUT;
-        }
+        Self::with(Self::setup(mode, point), name, ground, open, point)
+    }
+
+    pub(crate) fn with(
+        setup: Setup,
+        name: String,
+        ground: Ground,
+        open: &Open,
+        point: Option<Point>,
+    ) -> Self {
         let stops = Stops::new(point);
         Self {
             name,

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Extensions;
@@ -125,10 +126,10 @@ async fn duplicate_child() {
 
 /// Both have read that there is no record before either has the lock.
 #[tokio::test]
-async fn a_duplicate_that_has_waited_loses_and_leaves_nothing() {
+async fn a_duplicate_that_has_waited_finds_the_record_and_does_nothing() {
     let place = place().await;
     let lock = begin_immediate(&place.pool).await.unwrap();
-    let mut other = Process::start("losing_child", &place, "");
+    let mut other = Process::start("waiting_child", &place, "");
     assert_eq!(other.hear().unwrap(), "has read");
     lock.rollback().await.unwrap();
     // Whoever is first: one of the two commits.
@@ -141,7 +142,7 @@ async fn a_duplicate_that_has_waited_loses_and_leaves_nothing() {
     };
     let theirs = other.hear().unwrap();
     let (winner, said, effect) = if mine {
-        ("mine", "Lost", 1)
+        ("mine", "Existing", 1)
     } else {
         ("theirs", "Applied", 2)
     };
@@ -152,18 +153,25 @@ async fn a_duplicate_that_has_waited_loses_and_leaves_nothing() {
 
 #[tokio::test]
 #[ignore = "run by another test, in a process of its own"]
-async fn losing_child() {
+async fn waiting_child() {
     let pool = logged(file().as_ref()).await;
     let store = SqliteStore::new(pool).with_clock(clock());
-    Statements::watch(|statement| {
-        if statement.contains("select attempt") {
+    let has_read = AtomicBool::new(false);
+    Statements::watch(move |statement| {
+        // It reads again when it has the lock.
+        if statement.contains("select attempt") && !has_read.swap(true, Ordering::Relaxed) {
             say("has read");
         }
     });
-    let mut unit = started(&store, &id(1)).await;
-    effect(&mut *unit, 2).await;
-    let settled = unit.commit(&completion("theirs")).await.unwrap();
-    say(&format!("{settled:?}"));
+    match store.begin(&id(1)).await.unwrap() {
+        Begun::Started(mut unit) => {
+            effect(&mut *unit, 2).await;
+            let settled = unit.commit(&completion("theirs")).await.unwrap();
+            say(&format!("{settled:?}"));
+        }
+        Begun::Existing(_) => say("Existing"),
+        Begun::Busy => say("Busy"),
+    }
 }
 
 #[tokio::test]
