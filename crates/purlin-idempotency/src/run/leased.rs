@@ -18,7 +18,8 @@ use super::{
     work,
 };
 use crate::{
-    Answer, Event, IdempotencyStore, OnStoreError, Outcome, Rejection, RequestBody, ResponseBody,
+    Answer, Event, Execution, IdempotencyStore, OnStoreError, Outcome, Rejection, RequestBody,
+    ResponseBody,
     in_process::Place,
     store::{Claim, Claimed, Completion, Existing, Fenced, Lease, State},
 };
@@ -62,7 +63,7 @@ where
         let work = tokio::select! {
             biased;
             work = work::execute(&mut ready, request, limits) => work,
-            never = self.cx.keep_alive(store, &held) => match never {},
+            never = self.cx.keep_alive(store, &held, &execution) => match never {},
         };
         let verdict = self.cx.verdict(&work);
         let outcome = verdict.outcome;
@@ -121,7 +122,11 @@ where
     where
         S: Service<Request<RequestBody<B>>, Response = Response<R>>,
     {
-        let request = self.bare_request();
+        // Without a lease, but its child keys are those that a retry will have.
+        let execution = self
+            .cx
+            .execution(None, watch::Sender::new(false).subscribe());
+        let request = self.request(execution);
         let response = ready.call(request).await?;
         Ok(response.map(ResponseBody::inner))
     }
@@ -195,7 +200,12 @@ impl Context {
     }
 
     /// Extends the lease for as long as it is polled.
-    async fn keep_alive(&self, store: &Store, held: &Held) -> std::convert::Infallible {
+    async fn keep_alive(
+        &self,
+        store: &Store,
+        held: &Held,
+        execution: &Execution,
+    ) -> std::convert::Infallible {
         let interval = self.config.heartbeat_interval();
         let mut beats = tokio::time::interval_at(Instant::now() + interval.min(FAR), interval);
         // A call that fails slowly does not put off the next.
@@ -205,6 +215,8 @@ impl Context {
             let extend = store.extend(&held.lease, self.config.lease_ttl);
             match self.ask("extend", extend).await {
                 Ok(Fenced::Applied) => {}
+                // By the handler's own completion, it seems.
+                Ok(Fenced::Lost) if execution.joined().is_some() => {}
                 Ok(Fenced::Lost) => {
                     tell_lost(&self.config, held);
                     return std::future::pending().await;

@@ -197,11 +197,7 @@ impl History {
         self.entries.entry(id).or_default()
     }
 
-    async fn step(
-        &mut self,
-        h: &impl Harness,
-        step: &Step,
-    ) -> Result<(Said, Said), StoreError> {
+    async fn step(&mut self, h: &impl Harness, step: &Step) -> Result<(Said, Said), StoreError> {
         let now = h.clock().now();
         let store = self.store();
         Ok(match step {

@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
+use std::time::Duration;
+
 use super::Harness;
+use std::time::Duration;
+
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquire, acquired, claim, completed, completion, done, existing,
     fingerprint, get, has_lapsed, id, in_flight, lapsed, ok, takeover,
@@ -105,10 +109,10 @@ pub async fn an_answer_is_the_same_for_all_readers_until_it_expires(h: &impl Har
         let fenced = ok(store.complete(&lease, &completion(answer.clone())).await);
         assert_eq!(fenced, Fenced::Applied);
     }
-    let ages = [0 * MICRO, MICRO, HOUR, DAY - MICRO];
+    let ages = [Duration::ZERO, MICRO, HOUR, DAY - MICRO];
     for (age, wait) in ages
         .iter()
-        .zip([0 * MICRO, MICRO, HOUR - MICRO, DAY - HOUR - MICRO])
+        .zip([Duration::ZERO, MICRO, HOUR - MICRO, DAY - HOUR - MICRO])
     {
         h.clock().advance(wait);
         for (n, answer) in (1..).zip(&answers) {

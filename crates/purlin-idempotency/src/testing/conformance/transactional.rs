@@ -2,7 +2,11 @@
 
 use http::Extensions;
 
+use std::time::Duration;
+
 use super::TransactionalHarness;
+use std::time::Duration;
+
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquired, claim, completion, done, fingerprint, id, ok, takeover,
 };
@@ -138,7 +142,7 @@ pub async fn a_duplicate_of_work_under_way_is_busy(h: &impl TransactionalHarness
 pub async fn a_duplicate_of_what_is_done_finds_the_answer(h: &impl TransactionalHarness) {
     let unit = worked(h, 1).await;
     assert_eq!(ok(unit.commit(&completion("done")).await), Settled::Applied);
-    for (waited, left) in [(MICRO * 0, DAY), (DAY - MICRO, MICRO)] {
+    for (waited, left) in [(Duration::ZERO, DAY), (DAY - MICRO, MICRO)] {
         h.clock().advance(waited);
         for store in [h.store(), h.second()] {
             match ok(store.begin(&id(1)).await) {
