@@ -1,10 +1,13 @@
 //! Redis servers that die, freeze and come back, and replies that are lost.
 
-use purlin_idempotency::LeaseLost;
+use purlin_idempotency::{
+    IdempotencyStore as _, Key, KeySyntax, LeaseLost, RecordId, Scope, store::Claim,
+};
 use purlin_testkit::{FaultProxy, RedisServer};
 
 use crate::{
-    ground::{Ground, Kind, Place},
+    LEASE_TTL,
+    ground::{Ground, Kind, Open, Place},
     scene::{Scene, ask, ended},
     stops::Point,
     work::Mode,
@@ -85,29 +88,48 @@ async fn redis_restarts_while_nothing_happens() {
     scene.recover(&first).await;
 }
 
-/// The reply to the claim, or to the completion, is lost.
+/// The claim or the completion does not reach Redis, or its reply does not come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_of_redis_is_lost() {
+async fn a_command_or_its_reply_is_lost() {
     for point in [Point::BeforeClaim, Point::Written] {
-        let Some(ground) = Ground::create(Kind::Redis).await else {
-            return;
-        };
-        let proxy = FaultProxy::before(&ground.place.url).await;
-        let place = Place {
-            url: proxy.url(&ground.place.url),
-            ..ground.place.clone()
-        };
-        let open = place.open(1).await;
-        let name = name("reply lost", point);
-        let scene = Scene::new(name, ground, &open, Mode::Leased, Some(point));
-        let task = scene.begin().await;
-        // It is executed, and nobody hears of it.
-        proxy.hold_replies();
-        scene.stops.go_on();
-        proxy.held().await;
-        proxy.cut();
-        proxy.pass();
-        let first = ended(task).await;
-        scene.recover(&first).await;
+        for reply in [true, false] {
+            let Some(ground) = Ground::create(Kind::Redis).await else {
+                return;
+            };
+            let proxy = FaultProxy::before(&ground.place.url).await;
+            let place = Place {
+                url: proxy.url(&ground.place.url),
+                ..ground.place.clone()
+            };
+            let open = place.open(1).await;
+            let Open::Redis { store, .. } = &open else {
+                unreachable!("it is Redis");
+            };
+            // What is lost is neither the connection's beginning nor a question for the script.
+            let key = Key::parse(b"another", KeySyntax::Lenient).unwrap();
+            let other = RecordId::new("", &Scope::single_tenant(), &key);
+            store.claim(&Claim::new(other, LEASE_TTL)).await.unwrap();
+
+            let what = if reply { "reply lost" } else { "command lost" };
+            let name = name(what, point);
+            let scene = Scene::new(name, ground, &open, Mode::Leased, Some(point));
+            let task = scene.begin().await;
+            let first = if reply {
+                // It is executed, and nobody hears of it.
+                proxy.hold_replies();
+                scene.stops.go_on();
+                proxy.held().await;
+                proxy.cut();
+                ended(task).await
+            } else {
+                proxy.swallow();
+                scene.stops.go_on();
+                let first = ended(task).await;
+                proxy.cut();
+                first
+            };
+            proxy.pass();
+            scene.recover(&first).await;
+        }
     }
 }

@@ -27,10 +27,22 @@ struct Scene {
 
 impl Scene {
     async fn begin(kind: Kind, mode: Mode, lost: LeaseLost, point: Point) -> Option<Self> {
+        Self::begin_with(kind, mode, lost, point, None).await
+    }
+
+    /// One in which the other process stops too.
+    async fn begin_with(
+        kind: Kind,
+        mode: Mode,
+        lost: LeaseLost,
+        point: Point,
+        other_point: Option<Point>,
+    ) -> Option<Self> {
         let ground = Ground::create(kind).await?;
-        let orders = Orders::new(&ground.place, mode, lost);
+        let mut orders = Orders::new(&ground.place, mode, lost);
         let stopping = orders.clone().stopping(point).with_lease_ttl(SHORT);
         let mut sleeper = Server::start(&stopping).await;
+        orders.stop = other_point;
         let other = Server::start(&orders).await;
         let pending = tokio::spawn(send(sleeper.address, KEY, BODY));
         sleeper.stopped().await;
@@ -108,6 +120,35 @@ async fn is_fenced(kind: Kind, mode: Mode) {
     }
 }
 
+/// Somebody else is still at the work when the sleeper wakes up.
+async fn does_not_end_the_work_of_another(kind: Kind, mode: Mode) {
+    let (lost, point) = (LeaseLost::Reexecute, Point::InHandler);
+    let scene = Scene::begin_with(kind, mode, lost, point, Some(point)).await;
+    let Some(mut scene) = scene else { return };
+    let taking_over = tokio::spawn(retry(scene.other.address, KEY));
+    scene.other.stopped().await;
+    let late = scene.wake().await;
+    assert!(
+        late.is("idempotency-in-flight"),
+        "{kind:?} {mode:?}: {late:?}"
+    );
+    assert_eq!(scene.ground.completed().await, 0, "{kind:?} {mode:?}");
+    scene.other.go_on();
+    let answer = taking_over.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.replayed), (201, false));
+    let again = retry(scene.sleeper.address, KEY).await;
+    assert_eq!((again.body, again.replayed), (answer.body, true));
+    let (sleeper, other, effects) = scene.end().await;
+    assert_eq!((sleeper, other), (vec![1], vec![2]));
+    let expected = if mode == Mode::CompleteIn { 1 } else { 2 };
+    assert_eq!(effects, [expected; 2], "{kind:?} {mode:?}");
+    let saw = format!(
+        "taken over as attempt 2; awake while that works: {}; effects {effects:?}",
+        late.word()
+    );
+    report(kind, mode, lost, point, &saw);
+}
+
 /// Nobody else does the work, and the sleeper completes it after all.
 async fn is_not_executed_again(kind: Kind, mode: Mode) {
     let (lost, point) = (LeaseLost::Indeterminate, Point::InHandler);
@@ -164,6 +205,17 @@ async fn a_lease_that_was_taken_over_is_fenced() {
         is_fenced(Kind::Sqlite, Mode::Leased),
         is_fenced(Kind::Sqlite, Mode::CompleteIn),
         is_fenced(Kind::Redis, Mode::Leased),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_being_worked_on_is_fenced() {
+    tokio::join!(
+        does_not_end_the_work_of_another(Kind::Postgres, Mode::Leased),
+        does_not_end_the_work_of_another(Kind::Postgres, Mode::CompleteIn),
+        does_not_end_the_work_of_another(Kind::Sqlite, Mode::Leased),
+        does_not_end_the_work_of_another(Kind::Sqlite, Mode::CompleteIn),
+        does_not_end_the_work_of_another(Kind::Redis, Mode::Leased),
     );
 }
 
