@@ -64,7 +64,7 @@ async fn whoever_comes_next_finishes(url: DatabaseUrl) {
                         assert_eq!(pay().await.unwrap().id, one.id);
                     }
                     (Err(Error::NotPending { order_status }), Err(Error::NotPending { .. })) => {
-                        assert_eq!(order_status, OrderStatus::Paid, "{at:?}")
+                        assert_eq!(order_status, OrderStatus::Paid, "{at:?}");
                     }
                     other => panic!("{at:?}: {other:?}"),
                 }
