@@ -183,14 +183,14 @@ async fn input_that_is_none(store: Store) {
         let none = shop.post(&format!("/v1/orders/{id}/payments"), &good).await;
         none.problem(404, "");
     }
-    let long = "k".repeat(256);
+    let long = "k".repeat(10_000);
     for keys in [&[""][..], &[&long], &["ä"], &["a", "b"]] {
         let mut request = post().json(&good);
         for key in keys {
             request = request.header("idempotency-key", key.as_bytes());
         }
-        let refused = Answer::of(request).await;
-        refused.problem(400, "idempotency-key-invalid");
+        let answer = Answer::of(request).await;
+        answer.problem(400, "idempotency-key-invalid");
     }
     assert!(provider.ledger().await.is_empty());
     assert_eq!(status(&shop, &order).await, "pending");
@@ -210,9 +210,8 @@ async fn a_key_names_one_payment(store: Store) {
         let refused = pay_with_key(&shop, order, amount, "k").await;
         refused.problem(422, "idempotency-key-reused");
     }
-    let other = pay_with_key(&shop, &two, 200, "l").await.expect(201);
-    assert_ne!(other["id"], first["id"]);
-    assert_eq!(provider.ledger().await.len(), 2);
+    assert_eq!(provider.ledger().await.len(), 1);
+    assert_eq!(status(&shop, &two).await, "pending");
 }
 
 /// All are under way before the provider goes on.
@@ -279,10 +278,11 @@ async fn concurrent_payments_with_one_key_are_one(store: Store) {
             answer.problem(409, "idempotency-in-flight");
         }
     }
-    payments.push(pay_with_key(&shop, &order, 500, "same").await.expect(201));
     payments.dedup();
     assert_eq!(payments.len(), 1, "{payments:?}");
     assert_eq!(provider.ledger().await.len(), 1);
+    let again = pay_with_key(&shop, &order, 500, "same").await.expect(201);
+    assert_eq!(again, payments[0]);
 }
 
 async fn the_built_in_provider_is_asked_over_http(store: Store) {
