@@ -281,7 +281,11 @@ async fn a_walk_finds_the_keys_of_its_pattern() {
         let found = walked(&redis, &keys.beginning_with(beginning)).await;
         assert_eq!(found, [keys.key(other)], "{beginning}");
     }
-    assert!(walked(&redis, &keys.beginning_with("bob:")).await.is_empty());
+    assert!(
+        walked(&redis, &keys.beginning_with("bob:"))
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]
