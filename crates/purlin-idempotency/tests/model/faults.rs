@@ -45,8 +45,14 @@ struct TakesOverLiveLeases;
 
 impl Rules for TakesOverLiveLeases {
     fn claim(&self, slot: &mut Slot, now: SystemTime, claim: &Claim) -> Claimed {
-        let behind = Duration::from_secs(1);
-        Entry::claim(&mut slot.entry, now + behind, claim)
+        let mut ahead = slot.entry.clone();
+        match Entry::claim(&mut ahead, now + Duration::from_secs(1), claim) {
+            Claimed::Acquired(lease) if lease.attempt > 1 => {
+                slot.entry = ahead;
+                Claimed::Acquired(lease)
+            }
+            _ => Entry::claim(&mut slot.entry, now, claim),
+        }
     }
 }
 

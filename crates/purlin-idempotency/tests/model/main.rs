@@ -23,16 +23,16 @@ use crate::world::{Habit, Setting};
 pub(crate) const INDETERMINATE: LeaseLost = LeaseLost::Indeterminate;
 pub(crate) const REEXECUTE: LeaseLost = LeaseLost::Reexecute;
 
-/// Two clients that claim twice each.
+/// Two clients, one of which claims twice.
 pub(crate) fn two(policies: [LeaseLost; 2], fingerprints: [Option<u8>; 2]) -> Setting {
     let habit = |n: usize| Habit {
         lease_lost: policies[n],
         fingerprint: fingerprints[n],
-        claims: 2,
+        claims: 2 - n as u8,
     };
     Setting {
         clients: vec![habit(0), habit(1)],
-        ticks: 5,
+        ticks: 3,
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn three(policies: [LeaseLost; 3], fingerprints: [Option<u8>; 3]) -> 
     };
     Setting {
         clients: vec![habit(0), habit(1), habit(2)],
-        ticks: 4,
+        ticks: 2,
     }
 }
 

@@ -7,11 +7,11 @@ use purlin_idempotency::LeaseLost;
 use purlin_idempotency::store::{Claimed, Existing, Fenced, Lease, State};
 
 /// How long a lease lasts, in ticks.
-pub(crate) const LEASE: u8 = 2;
+pub(crate) const LEASE: u8 = 1;
 /// How long unresolved work is remembered.
-pub(crate) const UNRESOLVED: u8 = 3;
+pub(crate) const UNRESOLVED: u8 = 2;
 /// How long an answer is kept.
-pub(crate) const RETENTION: u8 = 2;
+pub(crate) const RETENTION: u8 = 1;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +77,11 @@ pub(crate) enum Write {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Truth {
     record: Option<Record>,
-    /// Counts the records of the id, one after the other.
-    pub(crate) life: u8,
-    /// Of work begun in this life.
+    /// The record is a new one since the last step.
+    pub(crate) began_anew: bool,
+    /// Of the work of this record.
     effects: u8,
-    /// Whether somebody in this life was allowed to begin again.
+    /// Whether somebody was allowed to begin it again.
     reexecuted: bool,
 }
 
@@ -127,7 +127,7 @@ impl Truth {
                 if lease.attempt != 1 {
                     return broken(Invariant::GrowingAttempts, lease);
                 }
-                self.life += 1;
+                self.began_anew = true;
                 self.effects = 0;
                 self.reexecuted = false;
                 self.begin(now, asked, *lease, None);
@@ -178,11 +178,8 @@ impl Truth {
         });
     }
 
-    /// The effect of work that was begun in `life`.
-    pub(crate) fn effect(&mut self, life: u8) -> Result<(), Violation> {
-        if life != self.life {
-            return Ok(());
-        }
+    /// The effect of work of this record.
+    pub(crate) fn effect(&mut self) -> Result<(), Violation> {
         self.effects += 1;
         if self.effects > 1 && !self.reexecuted {
             return broken(Invariant::AtMostOnce, self);
@@ -229,8 +226,9 @@ impl Truth {
 
     fn apply(&mut self, now: u8, lease: Lease, write: Write, fingerprint: u8) {
         if self.visible(now).is_none() {
-            self.life += 1;
+            self.began_anew = true;
             self.effects = 0;
+            self.reexecuted = false;
         }
         match (write, &mut self.record) {
             (Write::Complete(answer), _) => {

@@ -1,5 +1,6 @@
 //! Clients, what they have sent, and the steps that each can take.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced, Lease, Nonce};
@@ -29,12 +30,12 @@ enum Doing {
     Asking,
     Working {
         lease: Lease,
-        life: u8,
+        /// In the life that the record has now.
+        is_current: bool,
         has_effect: bool,
     },
     /// Its work is completed.
     Done(Lease),
-    Crashed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -119,10 +120,25 @@ impl World {
     ) -> Result<Self, Violation> {
         let mut world = self.clone();
         world.take(step, rules, setting)?;
+        world.forget_lives();
         world.slot.holder = world.truth.holder(world.now);
         let found = rules.get(&world.slot, world.time());
         world.truth.seen(world.now, found.as_ref())?;
         Ok(world)
+    }
+
+    /// Work of a record that is gone is nothing to the one that came after it.
+    fn forget_lives(&mut self) {
+        if std::mem::take(&mut self.truth.began_anew) {
+            for client in &mut self.clients {
+                if let Doing::Working {
+                    lease, is_current, ..
+                } = &mut client.doing
+                {
+                    *is_current = Some(*lease) == self.truth.holder(self.now);
+                }
+            }
+        }
     }
 
     fn time(&self) -> SystemTime {
@@ -142,7 +158,7 @@ impl World {
                 self.clients[n].doing = match claimed {
                     Claimed::Acquired(lease) => Doing::Working {
                         lease,
-                        life: self.truth.life,
+                        is_current: true,
                         has_effect: false,
                     },
                     Claimed::Existing(_) => Doing::Nothing,
@@ -174,15 +190,23 @@ impl World {
             },
             Step::Effect(n) => {
                 if let Doing::Working {
-                    life, has_effect, ..
+                    is_current,
+                    has_effect,
+                    ..
                 } = &mut self.clients[n].doing
                 {
                     *has_effect = true;
-                    self.truth.effect(*life)?;
+                    if *is_current {
+                        self.truth.effect()?;
+                    }
                 }
             }
             Step::GiveUp(n) => self.clients[n].doing = Doing::Nothing,
-            Step::Crash(n) => self.clients[n].doing = Doing::Crashed,
+            Step::Crash(n) => {
+                // What it has sent may still arrive.
+                self.clients[n].doing = Doing::Nothing;
+                self.clients[n].claims = setting.clients[n].claims;
+            }
         }
         Ok(())
     }
@@ -193,7 +217,7 @@ impl World {
         habit: &Habit,
         rules: &impl Rules,
     ) -> Result<Claimed, Violation> {
-        let mut claim = Claim::new(id(), TICK * u32::from(LEASE))
+        let mut claim = Claim::new(*ID, TICK * u32::from(LEASE))
             .with_unresolved_ttl(TICK * u32::from(UNRESOLVED))
             .with_fingerprint(habit.fingerprint.map(fingerprint))
             .with_lease_lost(habit.lease_lost);
@@ -256,7 +280,7 @@ impl Client {
                     steps.push(Step::SendClaim(n));
                 }
             }
-            Doing::Nothing | Doing::Crashed => {}
+            Doing::Nothing => {}
             Doing::Asking => steps.extend([Step::Claim(n), Step::GiveUp(n), Step::Crash(n)]),
             Doing::Working { has_effect, .. } => {
                 both(Write::Extend, steps);
@@ -271,9 +295,8 @@ impl Client {
             }
             Doing::Done(_) => {
                 let again = Write::Complete(OTHER_ANSWER);
-                for write in [again, Write::Extend, Write::Release, Write::Abandon] {
-                    both(write, steps);
-                }
+                let writes = [again, Write::Extend, Write::Release, Write::Abandon];
+                steps.extend(writes.map(|write| Step::Write(n, write)));
             }
         }
     }
@@ -307,9 +330,8 @@ impl Client {
     }
 }
 
-fn id() -> RecordId {
-    Inbox::new("model").record_id(b"1")
-}
+/// Made once, since a digest takes longer than all else in a debug build.
+static ID: LazyLock<RecordId> = LazyLock::new(|| Inbox::new("model").record_id(b"1"));
 
 fn fingerprint(n: u8) -> Fingerprint {
     Fingerprint::from_bytes(&[n; Fingerprint::BYTES]).unwrap()
