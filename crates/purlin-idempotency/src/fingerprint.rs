@@ -96,3 +96,89 @@ impl Hasher {
         Fingerprint(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: [&[u8]; 3] = [b"POST", b"/orders", b"application/json"];
+
+    fn whole(head: [&[u8]; 3], chunks: &[&[u8]]) -> Fingerprint {
+        let mut hasher = Hasher::new(head);
+        for chunk in chunks {
+            hasher.update(chunk);
+        }
+        hasher.finish(true)
+    }
+
+    fn hex(fingerprint: &Fingerprint) -> String {
+        let bytes = fingerprint.as_bytes().iter();
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// One that is computed in another way makes each retry another request.
+    #[test]
+    fn stored_fingerprints_stay_what_they_are() {
+        assert_eq!(
+            hex(&whole(HEAD, &[b"{\"a\":1}"])),
+            "10000000000000000\
+             73693d8b249e77c84aae14542b701441a8a349a8ce3939f0ff131466f44ad717a"
+        );
+        assert_eq!(
+            hex(&Hasher::new(HEAD).finish(false)),
+            "1100000000000000003\
+             933eec04c9de8b8d2c19823e4aba9e12468013ac99c563e71c9cdefd9f51eed"
+        );
+    }
+
+    #[test]
+    fn chunks_do_not_matter() {
+        let one = whole(HEAD, &[b"{\"a\":1}"]);
+        assert_eq!(whole(HEAD, &[b"{", b"", b"\"a\":", b"1}"]), one);
+        assert_eq!(one.body_bytes(), 7);
+        assert!(one.is_whole());
+    }
+
+    #[test]
+    fn every_part_matters() {
+        let all = [
+            whole(HEAD, &[]),
+            whole(HEAD, &[b"a"]),
+            whole(HEAD, &[b"b"]),
+            whole([b"PUT", HEAD[1], HEAD[2]], &[]),
+            whole([HEAD[0], b"/orders?a", HEAD[2]], &[]),
+            whole([HEAD[0], HEAD[1], b""], &[]),
+            // What moves from one part into the next.
+            whole([b"POST/", b"orders", HEAD[2]], &[]),
+            whole([HEAD[0], HEAD[1], b"application/jso"], &[b"n"]),
+            Hasher::new(HEAD).finish(false),
+        ];
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn a_prefix_says_how_much_it_covers() {
+        let mut hasher = Hasher::new(HEAD);
+        hasher.update(&[0; 300]);
+        assert_eq!(hasher.body_bytes(), 300);
+        let prefix = hasher.clone().finish(false);
+        assert_eq!(prefix.body_bytes(), 300);
+        assert!(!prefix.is_whole());
+        assert_ne!(prefix, hasher.finish(true));
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let fingerprint = whole(HEAD, &[b"a"]);
+        let stored = fingerprint.as_bytes();
+        assert_eq!(Fingerprint::from_bytes(stored), Some(fingerprint));
+        for wrong in [&stored[..40], &stored[..0], &[stored, &[0][..]].concat()] {
+            assert_eq!(Fingerprint::from_bytes(wrong), None);
+        }
+        assert_eq!(
+            format!("{fingerprint:?}").len(),
+            "Fingerprint(12345678…)".len()
+        );
+    }
+}

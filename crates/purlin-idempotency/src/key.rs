@@ -105,3 +105,162 @@ impl fmt::Debug for Key {
         write!(f, "Key({} characters)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str) -> Result<String, KeyError> {
+        let key = Key::parse(value.as_bytes(), KeySyntax::Lenient);
+        // What is in quotes is the same key for the strict.
+        if value.contains('"') {
+            assert_eq!(Key::parse(value.as_bytes(), KeySyntax::Strict), key);
+        }
+        key.map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn strings_of_rfc_9651() {
+        for (value, key) in [
+            (r#""a""#, "a"),
+            (
+                r#""8e03978e-40d5-43e8-bc93-6894a57f9324""#,
+                "8e03978e-40d5-43e8-bc93-6894a57f9324",
+            ),
+            (r#""with space""#, "with space"),
+            (r#"" ""#, " "),
+            (r#"" padded ""#, " padded "),
+            (r#""a\"b""#, "a\"b"),
+            (r#""a\\b""#, "a\\b"),
+            (r#""\\\"""#, "\\\""),
+            (r#""a,b;c=d""#, "a,b;c=d"),
+            (r#""~!@#$%^&*()[]{}<>/?|`'""#, "~!@#$%^&*()[]{}<>/?|`'"),
+            // Around it, and what the draft does not define.
+            (" \t\"a\"\t ", "a"),
+            (r#""a";v=1"#, "a"),
+            (r#""a"; v="x"; w"#, "a"),
+            (r#""a";v=1.5;v=:aGk=:"#, "a"),
+        ] {
+            assert_eq!(parse(value).as_deref(), Ok(key), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_string_in_quotes() {
+        for value in [
+            r#"""#,
+            r#""unterminated"#,
+            r#""a\"#,
+            r#""a\""#,
+            r#""a\n""#,
+            r#""a\u0041""#,
+            r#""a""b""#,
+            r#""a" "b""#,
+            r#""a", "b""#,
+            r#""a"b"#,
+            r#"a"b""#,
+            r#""a";"#,
+            r#""a";V=1"#,
+            "\"a\tb\"",
+            "\"a\0b\"",
+            "\"a\nb\"",
+            "\"a\x7fb\"",
+            "\"ä\"",
+            "\"a\u{a0}b\"",
+            r#"'a"'"#,
+        ] {
+            assert_eq!(parse(value), Err(KeyError::Malformed), "{value:?}");
+        }
+        for value in [&b"\"\xff\""[..], b"\xc3\x28", b"\x80", b"\xed\xa0\x80"] {
+            for syntax in [KeySyntax::Lenient, KeySyntax::Strict] {
+                assert_eq!(Key::parse(value, syntax), Err(KeyError::Malformed));
+            }
+        }
+    }
+
+    #[test]
+    fn bare_keys_are_for_the_lenient() {
+        for value in [
+            "8e03978e-40d5",
+            "A.b_c:d/e+f=",
+            "42",
+            "?1",
+            ":aGk=:",
+            "(a)",
+            "@1700000000",
+            "*",
+            "'quoted'",
+            "\t a \t",
+        ] {
+            assert_eq!(parse(value).as_deref(), Ok(value.trim_ascii()), "{value}");
+            let strict = Key::parse(value.as_bytes(), KeySyntax::Strict);
+            assert_eq!(strict, Err(KeyError::Malformed), "{value}");
+        }
+        for value in [
+            "a b", "a,b", "a;b", "a\\b", "a\"b", "ä", "a\tb", "a\0", "\x7f", "\n", "a\r\nb",
+        ] {
+            assert_eq!(parse(value), Err(KeyError::Malformed), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn both_forms_are_one_key() {
+        let parse = |value: &[u8]| Key::parse(value, KeySyntax::Lenient).unwrap();
+        assert_eq!(parse(b"8e03978e"), parse(b"\"8e03978e\""));
+        assert_ne!(parse(b"8e03978e"), parse(b"8E03978E"));
+    }
+
+    #[test]
+    fn empty_is_said_to_be_empty() {
+        for value in ["", " ", "\t \t", "\"\"", " \"\" ", "\"\";a=1"] {
+            assert_eq!(parse(value), Err(KeyError::Empty), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_counts_characters_of_the_key() {
+        let a = |n: usize| "a".repeat(n);
+        let quotes = |n: usize| format!("\"{}\"", "\\\"".repeat(n));
+        assert_eq!(parse(&a(255)), Ok(a(255)));
+        assert_eq!(parse(&format!("\"{}\"", a(255))), Ok(a(255)));
+        // Each character of it escaped.
+        assert_eq!(parse(&quotes(255)), Ok("\"".repeat(255)));
+        for long in [
+            a(256),
+            format!("\"{}\"", a(256)),
+            quotes(256),
+            a(10_240),
+            format!("\"{}\"", a(10_240)),
+            format!("\"{}", a(10_240)),
+            format!("\"{}\"", "\\".repeat(10_240)),
+        ] {
+            assert_eq!(parse(&long), Err(KeyError::TooLong), "{} bytes", long.len());
+        }
+        assert_eq!(parse(&format!("{}ä", a(254))), Err(KeyError::Malformed));
+    }
+
+    #[test]
+    fn a_request_has_one_key_or_none() {
+        let of = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("Idempotency-Key", HeaderValue::from_bytes(value).unwrap());
+            }
+            Key::of(&headers, KeySyntax::Lenient)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[b"a"]).unwrap().unwrap().as_str(), "a");
+        assert_eq!(of(&[b""]), Some(Err(KeyError::Empty)));
+        assert_eq!(of(&[b"\xe4"]), Some(Err(KeyError::Malformed)));
+        // Even when they are equal.
+        for two in [[&b"a"[..], b"a"], [b"a", b""], [b"\"", b"\""]] {
+            assert_eq!(of(&two), Some(Err(KeyError::Repeated)));
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_it() {
+        let key = Key::parse(b"secret", KeySyntax::Lenient).unwrap();
+        assert_eq!(format!("{key:?}"), "Key(6 characters)");
+    }
+}

@@ -118,3 +118,75 @@ impl fmt::Debug for ScopeId {
 fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Inbox, KeySyntax};
+
+    fn id(namespace: &str, principal: &str, key: &str) -> RecordId {
+        let key = Key::parse(key.as_bytes(), KeySyntax::Lenient).unwrap();
+        RecordId::new(namespace, &Scope::principal(principal), &key)
+    }
+
+    /// A digest that is computed in another way finds no record that is stored.
+    #[test]
+    fn stored_digests_stay_what_they_are() {
+        let id = id("orders", "alice", "8e03978e-40d5");
+        assert_eq!(id.scope().to_string(), "73160581fd4993c01e83fc52d6754a38");
+        assert_eq!(
+            id.to_string(),
+            "00be75af4ec7bf180c8dde17943d3f358e3d94e01ec73bfde5abbdbe927e567f"
+        );
+        assert_eq!(
+            ScopeId(id.derive("charge")).to_string(),
+            "f65e2505f4e5767cb261e29224bba38a"
+        );
+        let key = Key::parse(b"\"8e03978e-40d5\"", KeySyntax::Strict).unwrap();
+        let id = RecordId::new("orders", &Scope::single_tenant(), &key);
+        assert_eq!(id.scope().to_string(), "b7bdf8bbf29b86216efe415b4c449bf5");
+        assert_eq!(
+            id.to_string(),
+            "8c1ea9766f54e1b448e882513039957d4a7f73ea56f6c5a7a30487a81391c859"
+        );
+        assert_eq!(
+            Inbox::new("billing").record_id(b"\0\xff").to_string(),
+            "de0094c775513e165eb39873640088ad028c9b950cbe7e567cc775371a666367"
+        );
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let ids = [
+            id("ab", "c", "d"),
+            id("a", "bc", "d"),
+            id("a", "b", "cd"),
+            id("", "abc", "d"),
+            id("abc", "", "d"),
+            id("ab", "c", "D"),
+            RecordId::of("abc", &Scope::single_tenant(), b"d"),
+            RecordId::of("ab", &Scope::principal("c"), b""),
+        ];
+        let digests: std::collections::HashSet<_> = ids.iter().map(RecordId::as_bytes).collect();
+        assert_eq!(digests.len(), ids.len());
+    }
+
+    #[test]
+    fn the_records_of_a_principal_have_one_scope() {
+        let scope = ScopeId::new("orders", &Scope::principal("alice"));
+        assert_eq!(id("orders", "alice", "1").scope(), scope);
+        assert_eq!(id("orders", "alice", "2").scope(), scope);
+        assert_ne!(id("orders", "bob", "1").scope(), scope);
+        assert_ne!(id("payments", "alice", "1").scope(), scope);
+        assert_eq!(scope.to_string().len(), 2 * scope.as_bytes().len());
+    }
+
+    #[test]
+    fn children_differ_by_record_and_label() {
+        let (one, two) = (id("a", "b", "1"), id("a", "b", "2"));
+        assert_eq!(one.derive("charge"), one.derive("charge"));
+        assert_ne!(one.derive("charge"), one.derive("refund"));
+        assert_ne!(one.derive("charge"), two.derive("charge"));
+        assert_ne!(one.derive(""), one.as_bytes()[..16]);
+    }
+}
