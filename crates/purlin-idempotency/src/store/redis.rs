@@ -268,7 +268,7 @@ fn existing(operation: &'static str, found: Value) -> Result<Option<Existing>, S
     let Ok([Value::Int(now), Value::BulkString(record)]) = <[Value; 2]>::try_from(found) else {
         return Err(corrupt(operation));
     };
-    let record = Record::decode(Bytes::from(record)).ok_or_else(|| corrupt(operation))?;
+    let record = Record::decode(&Bytes::from(record)).ok_or_else(|| corrupt(operation))?;
     Ok(record.existing(now))
 }
 

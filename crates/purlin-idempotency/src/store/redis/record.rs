@@ -25,7 +25,7 @@ pub(super) struct Record {
 
 impl Record {
     /// `None` when this is not one.
-    pub(super) fn decode(value: Bytes) -> Option<Self> {
+    pub(super) fn decode(value: &Bytes) -> Option<Self> {
         let head = value.get(..HEAD_BYTES)?;
         let flag = |byte: u8| match byte {
             0 => Some(false),
