@@ -27,7 +27,9 @@ const KEPT_LONGER: Duration = Duration::from_secs(60);
 /// Leases in Redis (feature `redis`, needs Redis 6.2 or Valkey): one node, sentinels or a cluster.
 ///
 /// One string per record, at `<prefix>:{<scope>:<id>}`. In a cluster the records of a scope are
-/// spread over all nodes. Clones share the connection.
+/// spread over all nodes. Clones share the connection. A user with an access list needs `EVALSHA`, `EVAL`,
+/// `TIME`, `GET`, `SET`, `GETRANGE`, `SETRANGE`, `PEXPIRE` and `UNLINK`, and for `erase_scope` `SCAN` and
+/// in a cluster `INFO` and `CLUSTER SLOTS`.
 ///
 /// # What Redis can lose
 ///

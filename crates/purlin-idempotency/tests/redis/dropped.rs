@@ -62,7 +62,7 @@ async fn a_call_that_is_dropped_has_happened_or_not() {
     };
     let nothing = async |_: &RedisStore, _: &Lease| {};
     all_or_nothing(&place, nothing, async |store, lease| {
-        claim(&store, &lease).await
+        claim(&store, &lease).await;
     })
     .await;
     all_or_nothing(&place, claim, async |store, lease| {

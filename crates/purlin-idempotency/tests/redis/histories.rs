@@ -281,3 +281,49 @@ async fn a_scope_is_erased_and_no_other() {
         assert_eq!(found, Some(Bytes::from(expected)));
     }
 }
+
+/// A lease that outlives the time for which its record is kept.
+#[tokio::test]
+async fn a_record_is_visible_while_its_lease_is_live() {
+    let Some(place) = Place::create() else {
+        return;
+    };
+    let id = id_of("held", 1);
+    let claim = Claim::new(id, MINUTE * 3).with_unresolved_ttl(MINUTE);
+    let lease = crate::harness::acquired(place.store.claim(&claim).await.unwrap());
+    let mut slot = None;
+    let _ = Entry::claim(&mut slot, place.clock.now(), &claim);
+    for _ in 0..2 {
+        place.clock.advance(MINUTE);
+        let found = place.store.get(&id).await.unwrap();
+        assert!(found.is_some());
+        assert_eq!(found, Entry::get(&slot, place.clock.now()));
+        let other = Claim::new(id, MINUTE).with_lease_lost(LeaseLost::Reexecute);
+        let other = place.store.claim(&other).await.unwrap();
+        assert_eq!(crate::harness::existing(other).attempt, 1);
+    }
+    place.clock.advance(MINUTE);
+    assert_eq!(place.store.get(&id).await.unwrap(), None);
+    let late = place.store.extend(&lease, MINUTE).await.unwrap();
+    assert_eq!(late, Fenced::Lost);
+}
+
+/// To abandon what has lapsed changes nothing, not even for a clock that is set back.
+#[tokio::test]
+async fn a_lapsed_lease_does_not_end_later_when_it_is_abandoned() {
+    let Some(place) = Place::create() else {
+        return;
+    };
+    let id = id_of("lapsed", 1);
+    let lease = lease(&place.store, id).await;
+    let before = place.value(&id).await;
+    let begun = place.clock.now();
+    place.clock.advance(MINUTE * 2);
+    let abandoned = place.store.abandon(&lease).await.unwrap();
+    assert_eq!(abandoned, Fenced::Applied);
+    assert_eq!(place.value(&id).await, before);
+    place.clock.set(begun);
+    let abandoned = place.store.abandon(&lease).await.unwrap();
+    assert_eq!(abandoned, Fenced::Applied);
+    assert_ne!(place.value(&id).await, before);
+}

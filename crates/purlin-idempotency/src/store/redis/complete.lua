@@ -11,12 +11,12 @@ if head ~= '' then
 end
 local record, expires = ARGV[5], t + ARGV[3]
 local deadlines = struct.pack('>i8i8', expires, expires)
-local is_large = #record > 8192
+local is_large = #record > 1024
 if not is_large then record = string.sub(record, 1, 27) .. deadlines .. string.sub(record, 44) end
 local done = redis.pcall('SET', KEYS[1], record, 'PX', ARGV[4])
 if failed(done) then return done end
 if is_large then
-  -- Lua would copy all of it to put them in.
+  -- To put them in, Lua would copy all of it twice, and hash each copy.
   done = redis.pcall('SETRANGE', KEYS[1], 27, deadlines)
   if failed(done) then return done end
 end
