@@ -26,22 +26,39 @@ const REPLAY: Rounds = Rounds {
     max_calls: 1_000_000,
 };
 
+/// Parts that are named as arguments, or all.
 #[tokio::main]
 async fn main() {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     machine();
     println!("{}.", versions());
-    keyless::run();
-    memory::run().await;
-    let redis = servers::Redis::start().await;
-    if let Some(redis) = &redis {
+    if wanted("keyless") {
+        keyless::run();
+    }
+    if wanted("memory") {
+        memory::run().await;
+    }
+    let mut redis = None;
+    if wanted("redis") || wanted("storm") {
+        redis = servers::Redis::start().await;
+    }
+    if let (Some(redis), true) = (&redis, wanted("redis")) {
         redis::run(redis).await;
     }
-    let postgres = servers::Postgres::start().await;
-    if let Some(postgres) = &postgres {
+    let mut postgres = None;
+    if wanted("postgres") || wanted("storm") {
+        postgres = servers::Postgres::start().await;
+    }
+    if let (Some(postgres), true) = (&postgres, wanted("postgres")) {
         postgres::run(postgres).await;
     }
-    sqlite::run().await;
-    storm::run(redis.as_ref(), postgres.as_ref()).await;
+    if wanted("sqlite") {
+        sqlite::run().await;
+    }
+    if wanted("storm") {
+        storm::run(redis.as_ref(), postgres.as_ref()).await;
+    }
 }
 
 /// From the lock file of this very program.

@@ -73,7 +73,8 @@ pub async fn run(redis: Option<&Redis>, postgres: Option<&Postgres>) {
     .await;
     if let Some(server) = postgres {
         let (pool, held) = watched(server).await;
-        let store = PostgresStore::new(pool.clone());
+        let store = PostgresStore::new(pool);
+        store.migrate().await.expect("migrates");
         let layer: IdempotencyLayer<Leased> = postgres::leased(&store);
         measure("purlin, `PostgresStore`, lease", Some(&held), |work| {
             apps::purlin(&layer, work)
