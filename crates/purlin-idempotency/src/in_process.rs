@@ -3,11 +3,18 @@
 use std::{
     collections::{HashMap, hash_map},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use crate::{DrainError, Fingerprint, RecordId};
 
@@ -89,37 +96,48 @@ impl fmt::Debug for InProcess {
 }
 
 /// How many requests are being worked on, whether or not their client is still there.
-#[derive(Debug)]
-pub(crate) struct Running(watch::Sender<usize>);
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    count: AtomicUsize,
+    none_left: Notify,
+}
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct RunningGuard(Arc<Running>);
 
 impl Running {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(0))
-    }
-
     pub(crate) fn enter(self: &Arc<Self>) -> RunningGuard {
-        self.0.send_modify(|count| *count += 1);
+        self.count.fetch_add(1, Ordering::Relaxed);
         RunningGuard(Arc::clone(self))
     }
 
     pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), DrainError> {
-        let mut count = self.0.subscribe();
-        let drained = timeout(deadline, count.wait_for(|count| *count == 0)).await;
-        match drained {
-            Ok(_) => Ok(()),
-            Err(_) => Err(DrainError {
-                running: *self.0.borrow(),
-            }),
-        }
+        let drained = async {
+            loop {
+                // Before the look: whoever leaves after it is not missed.
+                let mut none_left = pin!(self.none_left.notified());
+                none_left.as_mut().enable();
+                if self.count() == 0 {
+                    return;
+                }
+                none_left.await;
+            }
+        };
+        timeout(deadline, drained).await.map_err(|_| DrainError {
+            running: self.count(),
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
     }
 }
 
 impl Drop for RunningGuard {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_left.notify_waiters();
+        }
     }
 }

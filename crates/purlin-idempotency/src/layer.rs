@@ -151,7 +151,7 @@ impl<M> Unscoped<M> {
             shared: Arc::new(Shared {
                 engine: self.engine,
                 in_process: Arc::default(),
-                running: Arc::new(Running::new()),
+                running: Arc::default(),
                 replay_cache: ReplayCache::default(),
             }),
             guarantee: PhantomData,

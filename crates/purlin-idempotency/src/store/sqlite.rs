@@ -53,10 +53,11 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `claim`: new, or a lapsed lease taken over | 2 | 1 |
 /// | `claim`: there is a record; `get` | 1, a read without a lock | 0 |
 /// | `extend`, `complete`, `release`, `abandon`, `remove`, `erase_scope`, `purge_expired` | 1 | 1 |
-/// | a unit of work: `begin`, handler, `commit` | 3 beside `BEGIN`, the handler's and `COMMIT` | none but that `COMMIT` |
-/// | a unit of work: `begin`, handler, `refuse` | 3 beside `BEGIN`, the handler's and `ROLLBACK` | 1 |
-/// | `begin`: there is a record | 1, a read without a lock | 0 |
-/// | `begin`: under way in this process | 0 | 0 |
+/// | a unit of work: `begin`, handler, `commit` | 2 beside `BEGIN`, the handler's and `COMMIT` | none but that `COMMIT` |
+/// | a unit of work: `begin`, handler, `refuse` | 2 beside `BEGIN`, the handler's and `ROLLBACK` | 1 |
+/// | `begin`: there is a record | 1; without the lock while this process writes | 0 |
+/// | `begin`: this process is writing | 1 more | 0 |
+/// | `begin`: under way in this process | 1, a read without a lock | 0 |
 /// | `complete_in`, `receive_in` | 1 | 0 |
 ///
 /// # Writers wait for each other
@@ -66,7 +67,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// through this store wait in the order in which they came, without a connection, for up to the
 /// pool's time limit for one, and fail with [`Timeout`](purlin_store::StoreErrorKind::Timeout). Those
 /// of other processes wait for up to the busy timeout and fail with
-/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Replays do not wait.
+/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Replays do not wait for this process; for
+/// another one that is writing they may, for as long as the busy timeout.
 ///
 /// Clones share that queue, and the table of ids that are under way, by which a duplicate in the
 /// same process is told so at once. Make one store for each process and clone it.
@@ -222,6 +224,11 @@ impl SqliteStore {
         let turn = Arc::clone(&self.writer).lock_owned();
         let turn = async { Ok::<_, StoreError>(turn.await) };
         deadline(NAME, operation, limit, turn).await
+    }
+
+    /// The turn of this process, if nobody in it is writing.
+    fn free_turn(&self) -> Option<Turn> {
+        Arc::clone(&self.writer).try_lock_owned().ok()
     }
 
     /// Makes one write when its turn has come.

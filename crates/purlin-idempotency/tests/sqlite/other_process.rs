@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Extensions;
@@ -15,7 +14,6 @@ use sqlx::Sqlite;
 use crate::harness::{
     Place, answer, clock, completion, config, effect, effects, id, place, started,
 };
-use crate::statements::{Statements, logged};
 
 /// This test program again, running one of the ignored tests below.
 struct Process {
@@ -124,13 +122,13 @@ async fn duplicate_child() {
     }
 }
 
-/// Both have read that there is no record before either has the lock.
+/// Both want the lock before either has it.
 #[tokio::test]
 async fn a_duplicate_that_has_waited_finds_the_record_and_does_nothing() {
     let place = place().await;
     let lock = begin_immediate(&place.pool).await.unwrap();
     let mut other = Process::start("waiting_child", &place, "");
-    assert_eq!(other.hear().unwrap(), "has read");
+    assert_eq!(other.hear().unwrap(), "begins");
     lock.rollback().await.unwrap();
     // Whoever is first: one of the two commits.
     let mine = match place.store.begin(&id(1)).await.unwrap() {
@@ -154,15 +152,8 @@ async fn a_duplicate_that_has_waited_finds_the_record_and_does_nothing() {
 #[tokio::test]
 #[ignore = "run by another test, in a process of its own"]
 async fn waiting_child() {
-    let pool = logged(file().as_ref()).await;
-    let store = SqliteStore::new(pool).with_clock(clock());
-    let has_read = AtomicBool::new(false);
-    Statements::watch(move |statement| {
-        // It reads again when it has the lock.
-        if statement.contains("select attempt") && !has_read.swap(true, Ordering::Relaxed) {
-            say("has read");
-        }
-    });
+    let store = store(Duration::from_secs(60)).await;
+    say("begins");
     match store.begin(&id(1)).await.unwrap() {
         Begun::Started(mut unit) => {
             effect(&mut *unit, 2).await;

@@ -138,10 +138,12 @@ pub(crate) enum Shared {
 
 impl Shared {
     pub(crate) fn take(parts: &Parts) -> Self {
-        match RequestTransaction::take(&parts.extensions) {
-            Some(transaction) => Self::Sqlite(transaction),
-            None => Self::Postgres(RequestTransaction::take(&parts.extensions).unwrap()),
-        }
+        Self::try_take(parts).unwrap()
+    }
+
+    pub(crate) fn try_take(parts: &Parts) -> Option<Self> {
+        let sqlite = RequestTransaction::take(&parts.extensions).map(Self::Sqlite);
+        sqlite.or_else(|| RequestTransaction::take(&parts.extensions).map(Self::Postgres))
     }
 
     pub(crate) async fn effect(&mut self) {

@@ -8,7 +8,8 @@ use std::{
 
 use axum::body::Body;
 use http::{Response, StatusCode, request::Parts};
-use purlin_idempotency::{Answer, CompleteError, Event, Execution, Observer};
+use purlin_idempotency::{Answer, CompleteError, Event, Execution, Observer, RequestTransaction};
+use sqlx::Sqlite;
 
 use crate::harness::{Db, Stage, answer, problem, send};
 
@@ -145,9 +146,8 @@ async fn without_a_lease_there_is_nothing_to_complete(db: Db) {
                 let refused = match &*db {
                     // The request's own transaction is open: no other may be.
                     Db::Sqlite { store, .. } => {
-                        let mut shared =
-                            purlin_idempotency::RequestTransaction::take(&parts.extensions)
-                                .unwrap();
+                        let shared = RequestTransaction::<Sqlite>::take(&parts.extensions);
+                        let mut shared = shared.unwrap();
                         execution.complete_in(store, &mut *shared, &created()).await
                     }
                     Db::Postgres { .. } => db.complete_in(execution, &created(), true).await,

@@ -11,31 +11,47 @@ use super::row::Row;
 use super::under_way::Place;
 use super::{NAME, SqliteStore, Turn};
 use crate::RecordId;
-use crate::store::{Begun, Completion, Settled, TransactionalStore, UnitOfWork};
+use crate::store::{
+    Begun, Completion, IdempotencyStore as _, Settled, TransactionalStore, UnitOfWork,
+};
 use crate::transaction::Slot;
 
 #[async_trait]
 impl TransactionalStore for SqliteStore {
-    /// Statements: one read, then `BEGIN IMMEDIATE`, which waits for other writers for up to the
-    /// busy timeout of the connection ([`Conflict`](StoreErrorKind::Conflict)), and the read again. An id that is
-    /// under way in this process is [`Busy`](Begun::Busy) without a statement or a connection.
+    /// Statements: `BEGIN IMMEDIATE`, which waits for other processes for up to the busy timeout of
+    /// the connection ([`Conflict`](StoreErrorKind::Conflict)), and one read. When this process is
+    /// writing, and when another one does not stop to, one more read before: a record that is there does
+    /// not wait for the lock. An id that is under way in this process is [`Busy`](Begun::Busy) after
+    /// one read without the lock.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, nothing has begun.
     async fn begin(&self, id: &RecordId) -> Result<Begun, StoreError> {
-        // Before the read: whoever leaves the table has committed, and is found by it.
+        // Before any read: whoever leaves the table has committed, and is found by it.
         let Some(place) = self.under_way.enter(*id) else {
-            return Ok(Begun::Busy);
+            // Somebody is at work, or looks for the same answer as this one.
+            let existing = self.get(id).await?;
+            return Ok(existing.map_or(Begun::Busy, Begun::Existing));
         };
         deadline(NAME, "begin", self.timeout, async {
+            let turn = match self.free_turn() {
+                Some(turn) => turn,
+                None => {
+                    if let Some(existing) = self.get(id).await? {
+                        return Ok(Begun::Existing(existing));
+                    }
+                    self.turn("begin").await?
+                }
+            };
+            let mut transaction = match begin_immediate(&self.pool).await {
+                Ok(transaction) => transaction,
+                Err(busy) if busy.kind() == StoreErrorKind::Conflict => {
+                    return self.get(id).await?.map(Begun::Existing).ok_or(busy);
+                }
+                Err(error) => return Err(error),
+            };
             let now = self.now();
-            if let Some(row) = Row::find(&self.pool, id, now).await? {
-                return Ok(Begun::Existing(row.into_existing(now)?));
-            }
-            let turn = self.turn("begin").await?;
-            let mut transaction = begin_immediate(&self.pool).await?;
-            // Whoever was waited for may have been a process with this very id.
             if let Some(row) = Row::find(&mut *transaction, id, now).await? {
                 transaction.rollback().await?;
                 return Ok(Begun::Existing(row.into_existing(now)?));

@@ -1,12 +1,10 @@
 //! Completed records: made once, and then the same for everybody (clauses 4, 5 and 6).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use std::time::Duration;
-
 use super::Harness;
-use std::time::Duration;
-
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquire, acquired, claim, completed, completion, done, existing,
     fingerprint, get, has_lapsed, id, in_flight, lapsed, ok, takeover,

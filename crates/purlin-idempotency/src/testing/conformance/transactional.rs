@@ -1,12 +1,10 @@
 //! Units of work: the record and the effect, or neither.
 
+use std::time::Duration;
+
 use http::Extensions;
 
-use std::time::Duration;
-
 use super::TransactionalHarness;
-use std::time::Duration;
-
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquired, claim, completion, done, fingerprint, id, ok, takeover,
 };
