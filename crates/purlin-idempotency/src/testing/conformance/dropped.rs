@@ -7,7 +7,9 @@ use std::time::Duration;
 use purlin_store::testing::{Dropped, drop_at_every_await};
 
 use super::Harness;
-use super::bench::{HOUR, MICRO, Store, acquired, claim, completion, get, id_of, ok, takeover};
+use super::bench::{
+    HOUR, MICRO, MINUTE, Store, acquired, claim, completion, get, id_of, ok, takeover,
+};
 use crate::RecordId;
 use crate::store::{Claim, Claimed, Fenced, Lease, Nonce, State};
 

@@ -1,5 +1,7 @@
 //! Units of work: the record and the effect, or neither.
 
+use std::time::Duration;
+
 use http::Extensions;
 
 use std::time::Duration;
