@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use http::Extensions;
 
-use std::time::Duration;
-
 use super::TransactionalHarness;
-use std::time::Duration;
 
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquired, claim, completion, done, fingerprint, id, ok, takeover,
