@@ -45,14 +45,18 @@ struct TakesOverLiveLeases;
 
 impl Rules for TakesOverLiveLeases {
     fn claim(&self, slot: &mut Slot, now: SystemTime, claim: &Claim) -> Claimed {
-        let mut ahead = slot.entry.clone();
-        match Entry::claim(&mut ahead, now + Duration::from_secs(1), claim) {
-            Claimed::Acquired(lease) if lease.attempt > 1 => {
+        let claimed = Entry::claim(&mut slot.entry, now, claim);
+        if let Claimed::Existing(_) = claimed {
+            let mut ahead = slot.entry.clone();
+            let then = now + Duration::from_secs(1);
+            if let Claimed::Acquired(lease) = Entry::claim(&mut ahead, then, claim)
+                && lease.attempt > 1
+            {
                 slot.entry = ahead;
-                Claimed::Acquired(lease)
+                return Claimed::Acquired(lease);
             }
-            _ => Entry::claim(&mut slot.entry, now, claim),
         }
+        claimed
     }
 }
 

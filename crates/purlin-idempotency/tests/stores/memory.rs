@@ -35,5 +35,5 @@ mod contract {
 
 #[test]
 fn histories() {
-    crate::histories::compare(512, super::memory::memory);
+    crate::histories::compare(512, memory);
 }

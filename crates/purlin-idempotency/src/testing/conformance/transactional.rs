@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Extensions;
 
 use super::TransactionalHarness;
+
 use super::bench::{
     DAY, HOUR, MICRO, MINUTE, acquired, claim, completion, done, fingerprint, id, ok, takeover,
 };
