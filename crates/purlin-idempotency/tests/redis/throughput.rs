@@ -11,13 +11,15 @@ use purlin_testkit::RedisServer;
 
 use crate::harness::{MINUTE, acquired, fingerprint, handle, id};
 
-const TASKS: usize = 64;
 const PAIRS: usize = 500;
 const ROUNDS: usize = 11;
 
-async fn timed<F: Future<Output = ()> + Send + 'static>(task: impl Fn(usize) -> F) -> Duration {
+async fn timed<F: Future<Output = ()> + Send + 'static>(
+    tasks: usize,
+    task: impl Fn(usize) -> F,
+) -> Duration {
     let begun = Instant::now();
-    let tasks: Vec<_> = (0..TASKS).map(|n| tokio::spawn(task(n))).collect();
+    let tasks: Vec<_> = (0..tasks).map(|n| tokio::spawn(task(n))).collect();
     for task in tasks {
         task.await.unwrap();
     }
@@ -37,14 +39,14 @@ async fn claim_and_complete_against_the_raw_commands() {
     };
     let redis = handle(server.url());
     let store = RedisStore::new(redis.clone());
-    for bytes in [300, 100_000, 1 << 20] {
+    for (tasks, bytes) in [(1, 300), (64, 300), (64, 100_000), (64, 1 << 20)] {
         let pairs = (PAIRS * 300 / bytes).clamp(3, PAIRS);
         let answer = Bytes::from(vec![7_u8; bytes]);
         let (mut raw, mut ours) = (Vec::new(), Vec::new());
         let mut spent = [0.0; 2];
         for _ in 0..ROUNDS {
             let before = cpu_seconds(&server);
-            let plain = timed(|task| {
+            let plain = timed(tasks, |task| {
                 let (redis, answer) = (redis.clone(), answer.clone());
                 async move {
                     for pair in 0..pairs {
@@ -63,7 +65,7 @@ async fn claim_and_complete_against_the_raw_commands() {
             let between = cpu_seconds(&server);
             server.command(&["FLUSHALL"]);
             let start = cpu_seconds(&server);
-            let whole = timed(|task| {
+            let whole = timed(tasks, |task| {
                 let (store, answer) = (store.clone(), answer.clone());
                 async move {
                     for pair in 0..pairs {
@@ -81,9 +83,9 @@ async fn claim_and_complete_against_the_raw_commands() {
             server.command(&["FLUSHALL"]);
         }
         let (raw, ours) = (median(raw), median(ours));
-        let each = |time: Duration| time / u32::try_from(TASKS * pairs).unwrap();
+        let each = |time: Duration| time / u32::try_from(tasks * pairs).unwrap();
         eprintln!(
-            "{bytes} bytes: raw {:?}, store {:?} a pair, ratio {:.2}; the server's time {:.2}",
+            "{tasks} tasks, {bytes} bytes: raw {:?}, store {:?} a pair, ratio {:.2}; the server's time {:.2}",
             each(raw),
             each(ours),
             ours.as_secs_f64() / raw.as_secs_f64(),
