@@ -1,6 +1,6 @@
 //! One suite that every store passes: the contract of
-//! [`IdempotencyStore`](crate::IdempotencyStore), and that of
-//! [`TransactionalStore`](crate::TransactionalStore), a case for each of their clauses.
+//! [`IdempotencyStore`], and that of
+//! [`TransactionalStore`], a case for each of their clauses.
 //!
 //! [`store_conformance!`](crate::store_conformance) and
 //! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
