@@ -39,13 +39,34 @@ impl<DB: Database> RequestTransaction<DB> {
     }
 }
 
-impl<DB: Database> Slot<DB> {
+/// The slot of a unit of work. On drop the transaction is taken out of it and rolled back: the
+/// extensions of the request have the slot too, and may live longer.
+pub(crate) struct Home<DB: Database>(Slot<DB>);
+
+impl<DB: Database> Home<DB> {
     pub(crate) fn new(transaction: Transaction<'static, DB>) -> Self {
-        Self(Arc::new(Mutex::new(Some(transaction))))
+        Self(Slot(Arc::new(Mutex::new(Some(transaction)))))
+    }
+
+    /// What the handler finds it by.
+    pub(crate) fn slot(&self) -> Slot<DB> {
+        self.0.clone()
     }
 
     /// The transaction, if it is at home.
     pub(crate) fn take(&self) -> Option<Transaction<'static, DB>> {
+        self.0.take()
+    }
+}
+
+impl<DB: Database> Drop for Home<DB> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+impl<DB: Database> Slot<DB> {
+    fn take(&self) -> Option<Transaction<'static, DB>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -79,6 +100,12 @@ impl<DB: Database> Drop for RequestTransaction<DB> {
 impl<DB: Database> fmt::Debug for RequestTransaction<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestTransaction").finish_non_exhaustive()
+    }
+}
+
+impl<DB: Database> fmt::Debug for Home<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").finish_non_exhaustive()
     }
 }
 

@@ -57,7 +57,7 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | a unit of work: `begin`, handler, `refuse` | 2 beside `BEGIN`, the handler's and `ROLLBACK` | 1 |
 /// | `begin`: there is a record | 1; without the lock while this process writes | 0 |
 /// | `begin`: this process is writing | 1 more | 0 |
-/// | `begin`: under way in this process | 1, a read without a lock | 0 |
+/// | `begin`: at work in this process | 0 | 0 |
 /// | `complete_in`, `receive_in` | 1 | 0 |
 ///
 /// # Writers wait for each other

@@ -11,13 +11,13 @@ use super::{NAME, PostgresStore};
 use crate::RecordId;
 use crate::record_id::digest;
 use crate::store::{Begun, Completion, Nonce, Settled, TransactionalStore, UnitOfWork};
-use crate::transaction::Slot;
+use crate::transaction::Home;
 
 #[derive(Debug)]
 struct PostgresUnit {
     store: PostgresStore,
     id: RecordId,
-    slot: Slot<Postgres>,
+    home: Home<Postgres>,
     /// When the server says that the transaction began.
     begun_micros: i64,
 }
@@ -51,7 +51,7 @@ impl PostgresStore {
         Ok(Begun::Started(Box::new(PostgresUnit {
             store: self.clone(),
             id: *id,
-            slot: Slot::new(transaction),
+            home: Home::new(transaction),
             begun_micros: row.try_get("begun_micros")?,
         })))
     }
@@ -93,11 +93,11 @@ impl PostgresUnit {
 #[async_trait]
 impl UnitOfWork for PostgresUnit {
     fn share(&mut self, extensions: &mut Extensions) {
-        extensions.insert(self.slot.clone());
+        extensions.insert(self.home.slot());
     }
 
     async fn commit(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
-        let Some(mut transaction) = self.slot.take() else {
+        let Some(mut transaction) = self.home.take() else {
             return Ok(Settled::NotReturned);
         };
         deadline(NAME, "commit", self.store.timeout, async {
@@ -119,7 +119,7 @@ impl UnitOfWork for PostgresUnit {
     }
 
     async fn refuse(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
-        let Some(mut transaction) = self.slot.take() else {
+        let Some(mut transaction) = self.home.take() else {
             return Ok(Settled::NotReturned);
         };
         deadline(NAME, "refuse", self.store.timeout, async {
@@ -142,7 +142,7 @@ impl UnitOfWork for PostgresUnit {
     }
 
     async fn roll_back(self: Box<Self>) -> Result<(), StoreError> {
-        let Some(transaction) = self.slot.take() else {
+        let Some(transaction) = self.home.take() else {
             return Ok(());
         };
         deadline(

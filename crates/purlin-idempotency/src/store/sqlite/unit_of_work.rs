@@ -8,31 +8,35 @@ use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use super::row::Row;
-use super::under_way::Place;
+use super::under_way::{Place, Stage};
 use super::{NAME, SqliteStore, Turn};
 use crate::RecordId;
 use crate::store::{
     Begun, Completion, IdempotencyStore as _, Settled, TransactionalStore, UnitOfWork,
 };
-use crate::transaction::Slot;
+use crate::transaction::Home;
 
 #[async_trait]
 impl TransactionalStore for SqliteStore {
     /// Statements: `BEGIN IMMEDIATE`, which waits for other processes for up to the busy timeout of
     /// the connection ([`Conflict`](StoreErrorKind::Conflict)), and one read. When this process is
     /// writing, and when another one does not stop to, one more read before: a record that is there does
-    /// not wait for the lock. An id that is under way in this process is [`Busy`](Begun::Busy) after
-    /// one read without the lock.
+    /// not wait for the lock. An id that is being worked on in this process is [`Busy`](Begun::Busy)
+    /// without a statement or a connection.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, nothing has begun.
     async fn begin(&self, id: &RecordId) -> Result<Begun, StoreError> {
         // Before any read: whoever leaves the table has committed, and is found by it.
-        let Some(place) = self.under_way.enter(*id) else {
-            // Somebody is at work, or looks for the same answer as this one.
-            let existing = self.get(id).await?;
-            return Ok(existing.map_or(Begun::Busy, Begun::Existing));
+        let place = match self.under_way.enter(*id) {
+            Ok(place) => place,
+            Err(Stage::Working) => return Ok(Begun::Busy),
+            // Another retry, which may find the answer as this one may.
+            Err(Stage::Looking) => {
+                let existing = self.get(id).await?;
+                return Ok(existing.map_or(Begun::Busy, Begun::Existing));
+            }
         };
         deadline(NAME, "begin", self.timeout, async {
             let turn = match self.free_turn() {
@@ -57,8 +61,9 @@ impl TransactionalStore for SqliteStore {
                 return Ok(Begun::Existing(row.into_existing(now)?));
             }
             let rolled_back = RolledBack::watch(&mut transaction).await?;
+            place.works();
             Ok::<_, StoreError>(Begun::Started(Box::new(SqliteUnit {
-                home: Home(Slot::new(transaction)),
+                home: Home::new(transaction),
                 rolled_back,
                 store: self.clone(),
                 id: *id,
@@ -75,23 +80,12 @@ impl TransactionalStore for SqliteStore {
 /// The fields are dropped from top to bottom: the place is given back last.
 #[derive(Debug)]
 struct SqliteUnit {
-    home: Home,
+    home: Home<Sqlite>,
     rolled_back: RolledBack,
     store: SqliteStore,
     id: RecordId,
     _turn: Turn,
     _place: Place,
-}
-
-/// The slot, out of which the transaction is taken on drop: the extensions of the request have the
-/// slot too, and may live longer.
-#[derive(Debug)]
-struct Home(Slot<Sqlite>);
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        drop(self.0.take());
-    }
 }
 
 /// Whether the transaction has been rolled back behind sqlx's back.
@@ -121,13 +115,13 @@ impl RolledBack {
 #[async_trait]
 impl UnitOfWork for SqliteUnit {
     fn share(&mut self, extensions: &mut Extensions) {
-        extensions.insert(self.home.0.clone());
+        extensions.insert(self.home.slot());
     }
 
     /// Statements: the record's insert, and `COMMIT`.
     async fn commit(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
         deadline(NAME, "commit", self.store.timeout, async {
-            let Some(mut transaction) = self.home.0.take() else {
+            let Some(mut transaction) = self.home.take() else {
                 return Ok(Settled::NotReturned);
             };
             if self.rolled_back.seen() {
@@ -147,7 +141,7 @@ impl UnitOfWork for SqliteUnit {
     /// Statements: `ROLLBACK`, and the record's insert, which commits itself.
     async fn refuse(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
         deadline(NAME, "refuse", self.store.timeout, async {
-            let Some(transaction) = self.home.0.take() else {
+            let Some(transaction) = self.home.take() else {
                 return Ok(Settled::NotReturned);
             };
             self.end(transaction).await?;
@@ -164,7 +158,7 @@ impl UnitOfWork for SqliteUnit {
     /// Statements: `ROLLBACK`.
     async fn roll_back(self: Box<Self>) -> Result<(), StoreError> {
         deadline(NAME, "roll back", self.store.timeout, async {
-            match self.home.0.take() {
+            match self.home.take() {
                 Some(transaction) => self.end(transaction).await,
                 None => Ok(()),
             }
