@@ -1,1 +1,2 @@
+drop function {schema}.purlin_idempotency_is_free (bytea, timestamptz);
 drop table {schema}.purlin_idempotency_records;

@@ -16,3 +16,14 @@ create index purlin_idempotency_records_expires_at
 -- What can be erased, and nothing else: a claim does not write to this index.
 create index purlin_idempotency_records_scope
     on {schema}.purlin_idempotency_records (scope) where state = 1 and fingerprint is not null;
+-- Whether no record of the id can be seen at that moment. A volatile function looks with a snapshot of
+-- its own, which is newer than that of the statement that calls it: a statement which has waited
+-- for nothing but taken a lock meanwhile learns by it what was committed before it had the lock.
+create function {schema}.purlin_idempotency_is_free(wanted bytea, at timestamptz) returns boolean
+language plpgsql volatile as $$
+begin
+    return not exists (
+        select from {schema}.purlin_idempotency_records r
+        where r.id = wanted and (at < r.expires_at or at < r.lease_until));
+end
+$$;

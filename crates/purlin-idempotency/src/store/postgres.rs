@@ -44,7 +44,7 @@ const HELD: Duration = Duration::from_secs(1);
 ///
 /// The table is made by [`migrate`](Self::migrate) or by the SQL of [`migrator`](Self::migrator). Whoever
 /// uses it needs `usage` of the schema, `select`, `insert`, `update` and `delete` on
-/// `purlin_idempotency_records`, and for [`check_schema`](Self::check_schema) `select` on
+/// `purlin_idempotency_records`, `execute` on `purlin_idempotency_is_free`, which everybody has by default, and for [`check_schema`](Self::check_schema) `select` on
 /// `purlin_idempotency_migrations`. Clones share the pool.
 ///
 /// # Round trips

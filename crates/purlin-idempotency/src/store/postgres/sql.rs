@@ -115,15 +115,17 @@ delete from {records} where id = any (array (
     select r.id from {records} r where {expired}
     order by r.expires_at limit $2 for update skip locked))";
 
-/// The snapshot may be older than the lock: that there is no row is certain only once `KEEP` has
-/// made it. Who finds a row needs no lock.
+/// The snapshot of the statement may be older than its lock, so it looks once more when it has that.
+/// Who finds a row needs no lock.
 const BEGIN: &str = "with {clock},
-seen as (select {columns} from {records} r where r.id = $2)
-select seen.*,
-    case when exists (select from seen where not expired) then false
-        else pg_try_advisory_xact_lock($3) end as locked,
+seen as (select {columns} from {records} r where r.id = $2),
+locked as materialized (
+    select case when exists (select from seen where not expired) then false
+        else pg_try_advisory_xact_lock($3) end as yes)
+select seen.*, locked.yes as locked,
+    case when locked.yes then {is_free}($2, {now}) end as free,
     (extract(epoch from now()) * 1000000)::bigint as begun_micros
-from (select) one left join seen on true";
+from locked left join seen on true";
 
 /// The text of every statement for one schema. A clone of one is no copy.
 #[derive(Debug)]
@@ -145,6 +147,7 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn of(schema: &SchemaName) -> Self {
         let records = format!("{}.purlin_idempotency_records", schema.quoted());
+        let is_free = format!("{}.purlin_idempotency_is_free", schema.quoted());
         let text = |sql: &str| {
             let sql = sql
                 .replace("{columns}", COLUMNS)
@@ -152,7 +155,8 @@ impl Statements {
                 .replace("{expired}", EXPIRED)
                 .replace("{clock}", CLOCK)
                 .replace("{now}", NOW)
-                .replace("{records}", &records);
+                .replace("{records}", &records)
+                .replace("{is_free}", &is_free);
             AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
         };
         Self {

@@ -31,6 +31,15 @@ impl TransactionalStore for PostgresStore {
 
 impl PostgresStore {
     async fn begin_unit(&self, id: &RecordId) -> Result<Begun, sqlx::Error> {
+        loop {
+            if let Some(begun) = self.try_begin(id).await? {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// `None` when the work was done by somebody else since the statement began: the next one sees it.
+    async fn try_begin(&self, id: &RecordId) -> Result<Option<Begun>, sqlx::Error> {
         // Dropped without the commit, it is rolled back while nobody waits for it.
         let mut transaction = self.begin(self.begin).await?;
         let query = self
@@ -43,17 +52,20 @@ impl PostgresStore {
             .ok_or(sqlx::Error::RowNotFound)?;
         let record = Record::read(&row)?.filter(|record| !record.expired);
         if let Some(record) = record {
-            return Ok(Begun::Existing(record.into()));
+            return Ok(Some(Begun::Existing(record.into())));
         }
         if !row.try_get::<bool, _>("locked")? {
-            return Ok(Begun::Busy);
+            return Ok(Some(Begun::Busy));
         }
-        Ok(Begun::Started(Box::new(PostgresUnit {
+        if !row.try_get::<bool, _>("free")? {
+            return Ok(None);
+        }
+        Ok(Some(Begun::Started(Box::new(PostgresUnit {
             store: self.clone(),
             id: *id,
             home: Home::new(transaction),
             begun_micros: row.try_get("begun_micros")?,
-        })))
+        }))))
     }
 
     /// Advisory locks share one space of 64-bit keys with everybody else in the database: the key is
