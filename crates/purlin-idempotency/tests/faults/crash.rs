@@ -57,8 +57,10 @@ impl Cell {
             Point::Claimed if again => end(false, &[2], [1, 1]),
             Point::Claimed => end(true, &[], [0, 0]),
             // What was written outside of the record's transaction stays.
-            Point::InHandler | Point::Joined if again => end(false, &[1, 2], [1, 1]),
-            Point::InHandler | Point::Joined => end(true, &[1], [0, 0]),
+            Point::InHandler | Point::Extended | Point::Joined if again => {
+                end(false, &[1, 2], [1, 1])
+            }
+            Point::InHandler | Point::Extended | Point::Joined => end(true, &[1], [0, 0]),
             _ if joins && again => end(false, &[1, 2], [1, 1]),
             _ if joins => end(true, &[1], [0, 0]),
             Point::BetweenWrites if again => end(false, &[1, 2], [2, 1]),
@@ -174,7 +176,16 @@ async fn matrix(kind: Kind, mode: Mode) {
             if mode != Mode::CompleteIn && point == Point::Joined {
                 continue;
             }
+            // A transaction has no heartbeats, and a lease whose heartbeats stand still ends while
+            // duplicates are sent.
+            let heartbeat = point == Point::Extended;
+            if mode == Mode::Transactional && heartbeat {
+                continue;
+            }
             for duplicates in [false, true] {
+                if duplicates && heartbeat {
+                    continue;
+                }
                 cells.push(Cell {
                     kind,
                     mode,

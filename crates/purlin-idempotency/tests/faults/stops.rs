@@ -39,10 +39,12 @@ pub(crate) enum Point {
     Completed,
     /// P8
     BeforeAnswer,
+    /// P10: the lease was extended while the handler works, before it has written anything.
+    Extended,
 }
 
 impl Point {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::BeforeClaim,
         Self::Claimed,
         Self::InHandler,
@@ -51,6 +53,7 @@ impl Point {
         Self::Joined,
         Self::Completed,
         Self::BeforeAnswer,
+        Self::Extended,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Point {
             Self::Joined => "P6 completed in the transaction, not committed",
             Self::Completed => "P7 completed, reply lost",
             Self::BeforeAnswer => "P8 before the response",
+            Self::Extended => "P10 in a heartbeat",
         }
     }
 }
@@ -112,6 +116,13 @@ impl Stops {
         }
     }
 
+    /// Keeps the handler at work until a heartbeat has come to that point.
+    pub(crate) async fn until_over(&self, point: Point) {
+        if self.point == Some(point) && !self.over.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// When it stands still, in this process.
     pub(crate) async fn stopped(&self) {
         let stopped = timeout(PATIENCE, self.stopped.acquire()).await;
@@ -146,7 +157,9 @@ impl<S: IdempotencyStore> IdempotencyStore for Stopping<S> {
     }
 
     async fn extend(&self, lease: &Lease, ttl: Duration) -> Result<Fenced, StoreError> {
-        self.store.extend(lease, ttl).await
+        let extended = self.store.extend(lease, ttl).await;
+        self.stops.at(Point::Extended).await;
+        extended
     }
 
     async fn complete(&self, lease: &Lease, completion: &Completion) -> Result<Fenced, StoreError> {

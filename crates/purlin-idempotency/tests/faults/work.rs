@@ -191,6 +191,7 @@ impl Work {
         let attempt = execution.attempt();
         tell(&format!("executing {attempt}"));
         self.stops.at(Point::InHandler).await;
+        self.stops.until_over(Point::Extended).await;
         match (&self.open, self.mode) {
             (Open::Postgres { effects, .. }, Mode::Transactional) => {
                 let mut transaction = RequestTransaction::<Postgres>::take(extensions).unwrap();

@@ -35,6 +35,7 @@ on_both_databases! {
     an_order_that_is_cancelled_after_a_charge_that_was_not_answered
     a_client_that_leaves_while_it_pays
     a_kill_between_the_charge_and_its_record
+    a_kill_under_a_key_charges_once
     a_signal_lets_a_payment_finish
     a_signal_does_not_wait_for_a_provider_that_hangs
 }
@@ -332,6 +333,41 @@ async fn a_client_that_leaves_while_it_pays(store: Store) {
         assert_eq!(status(&shop, &order).await, "paid");
     }
     assert_eq!(provider.ledger().await.len(), 1);
+}
+
+/// The lease of the killed process ends by itself; whoever retries until then is told to wait.
+async fn a_kill_under_a_key_charges_once(store: Store) {
+    let provider = Provider::start().await;
+    let proxy = FaultProxy::before(&provider.url).await;
+    let url = proxy.url(&provider.url);
+    let mut shop = store.start_with(&[("ORDERS_PAYMENT_URL", &url)]).await;
+    let order = order(&shop, 250).await;
+    proxy.hold_replies();
+    let path = format!("{order}/payments");
+    let request = shop.request(reqwest::Method::POST, &path);
+    let request = request.json(&json!({"amount_cents": 250}));
+    let client = tokio::spawn(request.header("idempotency-key", "k").send());
+    proxy.held().await;
+    shop.signal("KILL");
+    assert!(!shop.wait().await.success());
+    assert!(client.await.unwrap().is_err());
+
+    let shop = shop_of(&store, &provider).await;
+    let begun = Instant::now();
+    let payment = loop {
+        let answer = pay_with_key(&shop, &order, 250, "k").await;
+        if answer.status == 201 {
+            assert!(!answer.headers.contains_key("idempotent-replayed"));
+            break answer.expect(201);
+        }
+        answer.problem(409, "idempotency-in-flight");
+        assert!(begun.elapsed() < 4 * PATIENCE, "the lease does not end");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_paid_once(&shop, &provider, &order, &payment).await;
+    let again = pay_with_key(&shop, &order, 250, "k").await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.expect(201), payment);
 }
 
 async fn a_kill_between_the_charge_and_its_record(store: Store) {

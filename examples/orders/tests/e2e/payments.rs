@@ -1,4 +1,5 @@
 use futures_util::future::join_all;
+use purlin_testkit::TestRedis;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ on_both_databases! {
     of_concurrent_payments_one_is_made
     concurrent_payments_with_one_key_are_one
     the_built_in_provider_is_asked_over_http
+    keys_of_payments_may_be_in_redis
 }
 
 /// A shop that uses this provider.
@@ -304,4 +306,27 @@ async fn the_built_in_provider_is_asked_over_http(store: Store) {
     let ledger: Value = ledger.json().await.unwrap();
     assert_eq!(ledger["items"].as_array().unwrap().len(), 1);
     assert_eq!(ledger["items"][0]["id"], payment["provider_ref"]);
+}
+
+async fn keys_of_payments_may_be_in_redis(store: Store) {
+    let Some(redis) = TestRedis::create() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let env = [
+        ("ORDERS_PAYMENT_URL", &*provider.url),
+        ("REDIS_URL", redis.url()),
+    ];
+    let mut shop = store.start_with(&env).await;
+    let order = order(&shop, 100).await;
+    // The server of the tests is shared.
+    let key = order.replace('/', "-");
+    let first = pay_with_key(&shop, &order, 100, &key).await.expect(201);
+    shop.signal("KILL");
+    shop.wait().await;
+    let shop = store.start_with(&env).await;
+    let again = pay_with_key(&shop, &order, 100, &key).await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.expect(201), first);
+    assert_eq!(provider.ledger().await.len(), 1);
 }
