@@ -98,7 +98,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             RequestKind::Inner { body } | RequestKind::Hashed { body, .. } => body.size_hint(),
-            RequestKind::Read { data, .. } => SizeHint::with_exact(len(data)),
+            RequestKind::Read { data, trailers } => whole_hint(data, trailers.is_some()),
         }
     }
 }
@@ -220,7 +220,7 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             ResponseKind::Inner { body } => body.size_hint(),
-            ResponseKind::Whole { data, .. } => SizeHint::with_exact(len(data)),
+            ResponseKind::Whole { data, trailers } => whole_hint(data, trailers.is_some()),
             ResponseKind::Rest { data, body } => {
                 let mut hint = body.size_hint();
                 let more = len(data);
@@ -237,6 +237,14 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
 fn next(data: &mut Option<Bytes>, trailers: &mut Option<HeaderMap>) -> Option<Frame<Bytes>> {
     let data = data.take().map(Frame::data);
     data.or_else(|| trailers.take().map(Frame::trailers))
+}
+
+/// HTTP/1.1 has no trailers after a body of known length.
+fn whole_hint(data: &Option<Bytes>, has_trailers: bool) -> SizeHint {
+    if has_trailers {
+        return SizeHint::default();
+    }
+    SizeHint::with_exact(len(data))
 }
 
 fn len(data: &Option<Bytes>) -> u64 {

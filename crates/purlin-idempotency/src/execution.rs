@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -29,7 +32,7 @@ struct Inner {
     lost: watch::Receiver<bool>,
     request: RequestFingerprint,
     config: Arc<Config>,
-    joined: OnceLock<Answer>,
+    joined: AtomicBool,
 }
 
 /// The fingerprint of a request, known or in the making.
@@ -75,7 +78,7 @@ impl Execution {
             lost,
             request,
             config,
-            joined: OnceLock::new(),
+            joined: AtomicBool::new(false),
         }))
     }
 
@@ -145,6 +148,13 @@ impl Execution {
         let lease = self.0.lease.ok_or(CompleteError::NoLease)?;
         let config = &self.0.config;
         let mut answer = answer.clone();
+        if answer
+            .body
+            .as_ref()
+            .is_some_and(|body| body.len() > config.max_answer_bytes)
+        {
+            answer.body = None;
+        }
         answer.headers = crate::headers::kept(&answer.headers, &config.not_kept);
         let completion = Completion::new(
             self.0.request.current(),
@@ -154,15 +164,15 @@ impl Execution {
         match store.complete_in(connection, &lease, &completion).await? {
             Fenced::Lost => Err(CompleteError::LeaseLost),
             Fenced::Applied => {
-                let _ = self.0.joined.set(answer);
+                self.0.joined.store(true, Ordering::Relaxed);
                 Ok(())
             }
         }
     }
 
-    /// What `complete_in` was given.
-    pub(crate) fn joined(&self) -> Option<&Answer> {
-        self.0.joined.get()
+    /// Whether a completion has joined a transaction, which may have been rolled back since.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.0.joined.load(Ordering::Relaxed)
     }
 }
 

@@ -140,10 +140,10 @@ impl<R, E> Drop for Executing<R, E> {
         }
         // Without a runtime, or one that is shutting down, it is dropped: as in a crash.
         if let Some(runtime) = &self.runtime {
+            (self.spawn)(work, runtime, self.span.clone());
             if let Some(detach) = self.detach.take() {
                 detach();
             }
-            (self.spawn)(work, runtime, self.span.clone());
         }
     }
 }

@@ -3,7 +3,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, Response, request, response};
 use purlin_problem::{Protocol, UriRef};
-use purlin_store::{Clock, StoreError};
+use purlin_store::{Clock, StoreError, deadline};
 use tower_layer::Layer;
 
 use crate::{
@@ -329,7 +329,9 @@ impl<M> IdempotencyLayer<M> {
         let scope = ScopeId::new(&self.config.namespace, scope);
         self.shared.replay_cache.remove_scope(scope);
         let store = self.shared.engine.store();
-        let erased = store.erase_scope(&scope).await;
+        let limit = self.config.store_timeout;
+        let erase = store.erase_scope(&scope);
+        let erased = deadline(store.name(), "erase scope", limit, erase).await;
         // What was read from the store in between.
         self.shared.replay_cache.remove_scope(scope);
         erased

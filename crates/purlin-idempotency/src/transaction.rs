@@ -3,7 +3,7 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use http::Extensions;
@@ -24,7 +24,14 @@ pub struct RequestTransaction<DB: Database> {
 }
 
 /// Where it is while nobody uses it.
-pub(crate) struct Slot<DB: Database>(Arc<Mutex<Option<Transaction<'static, DB>>>>);
+pub(crate) struct Slot<DB: Database>(Arc<Mutex<Place<DB>>>);
+
+enum Place<DB: Database> {
+    AtHome(Transaction<'static, DB>),
+    Away,
+    /// The unit of work is over: what comes back is rolled back.
+    Closed,
+}
 
 impl<DB: Database> RequestTransaction<DB> {
     /// Takes the transaction out of the extensions of a request.
@@ -45,7 +52,7 @@ pub(crate) struct Home<DB: Database>(Slot<DB>);
 
 impl<DB: Database> Home<DB> {
     pub(crate) fn new(transaction: Transaction<'static, DB>) -> Self {
-        Self(Slot(Arc::new(Mutex::new(Some(transaction)))))
+        Self(Slot(Arc::new(Mutex::new(Place::AtHome(transaction)))))
     }
 
     /// What the handler finds it by.
@@ -61,13 +68,25 @@ impl<DB: Database> Home<DB> {
 
 impl<DB: Database> Drop for Home<DB> {
     fn drop(&mut self) {
-        drop(self.take());
+        let left = std::mem::replace(&mut *self.0.place(), Place::Closed);
+        drop(left);
     }
 }
 
 impl<DB: Database> Slot<DB> {
     fn take(&self) -> Option<Transaction<'static, DB>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut place = self.place();
+        match std::mem::replace(&mut *place, Place::Away) {
+            Place::AtHome(transaction) => Some(transaction),
+            other => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place<DB>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +112,10 @@ impl<DB: Database> DerefMut for RequestTransaction<DB> {
 
 impl<DB: Database> Drop for RequestTransaction<DB> {
     fn drop(&mut self) {
-        *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = self.transaction.take();
+        let mut place = self.slot.place();
+        if let (Place::Away, Some(transaction)) = (&*place, self.transaction.take()) {
+            *place = Place::AtHome(transaction);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use purlin_problem::{BoxError, Protocol};
 use purlin_store::{StoreError, deadline};
 use tokio::{sync::watch, time::Instant};
@@ -44,6 +44,7 @@ pub(super) struct Context {
 /// What becomes of the work, decided by its answer.
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
+    pub(super) status: Option<StatusCode>,
     /// Whether it says that the effect took place.
     pub(super) succeeded: bool,
     /// What is kept of the answer, if there is one.
@@ -113,7 +114,7 @@ impl Context {
         }
     }
 
-    fn replay(
+    pub(super) fn replay(
         &self,
         fingerprint: Option<Fingerprint>,
         stored: &Bytes,
@@ -261,7 +262,11 @@ impl Context {
     pub(super) fn remember_own(&self, answer: &Arc<Answer>, completion: &Completion) {
         // One that could not be encoded is replayed by nobody.
         if !completion.answer.is_empty() {
-            self.remember(Some(completion.fingerprint), answer, completion.retention);
+            // A handler's body may be a slice of something far larger.
+            let mut answer = (**answer).clone();
+            answer.body = answer.body.map(|body| Bytes::copy_from_slice(&body));
+            let fingerprint = Some(completion.fingerprint);
+            self.remember(fingerprint, &Arc::new(answer), completion.retention);
         }
     }
 
@@ -284,8 +289,10 @@ impl Context {
             Outcome::Forget | Outcome::Uncertain => None,
         };
         let succeeded = work.said().is_some_and(|said| said.has_succeeded());
+        let status = work.said().map(|said| said.head.status);
         Verdict {
             outcome,
+            status,
             succeeded,
             kept,
         }

@@ -11,9 +11,9 @@ use super::{
     stop::tell,
 };
 use crate::{
-    Event, LeaseLost,
+    Event,
     config::Config,
-    store::{Claim, Claimed, Completion, Fenced, Lease},
+    store::{Claim, Completion, Fenced, Lease},
 };
 
 /// Most of what goes wrong is over soon: a connection was cut, a primary was replaced.
@@ -29,8 +29,6 @@ impl Context {
     /// The claim may have been made and its answer been lost: a lease that nobody knows of would
     /// make the outcome of work unknown that was never begun.
     pub(super) fn undo_later(&self, store: &Store, claim: Claim) {
-        // Nothing is taken over now.
-        let claim = claim.with_lease_lost(LeaseLost::Indeterminate);
         let store = Arc::clone(store);
         self.keep_trying("release", move || undo(Arc::clone(&store), claim));
     }
@@ -76,15 +74,14 @@ impl Context {
 }
 
 async fn undo(store: Store, claim: Claim) -> Result<(), StoreError> {
-    // The same nonce finds the same claim, if it was made.
-    let lease = match store.claim(&claim).await? {
-        Claimed::Acquired(lease) => lease,
-        // It may have lapsed by now; if it is another's, the nonce does not fit.
-        Claimed::Existing(existing) => Lease {
-            id: claim.id,
-            attempt: existing.attempt,
-            nonce: claim.nonce,
-        },
+    let Some(existing) = store.get(&claim.id).await? else {
+        return Ok(());
+    };
+    // If it is another's, the nonce does not fit.
+    let lease = Lease {
+        id: claim.id,
+        attempt: existing.attempt,
+        nonce: claim.nonce,
     };
     // What it took over is as unknown as before.
     let undone = match lease.attempt {

@@ -67,7 +67,7 @@ where
         };
         let verdict = self.cx.verdict(&work);
         let outcome = verdict.outcome;
-        let joined = execution.joined().cloned();
+        let joined = execution.has_joined();
         let settled = self.cx.settle(store, held, verdict, joined).await;
         self.cx.tell(&Event::Executed {
             id: self.cx.id,
@@ -138,14 +138,16 @@ impl Context {
         store: &Store,
         held: Held,
         verdict: Verdict,
-        joined: Option<Answer>,
+        joined: bool,
     ) -> Result<(), Stop> {
-        if let Some(answer) = joined {
-            if let Some(recorded) = self.joined_answer(store, held.lease, answer).await? {
-                // The handler was told that its commit had failed, or has failed after it.
-                return match verdict.outcome {
-                    Outcome::Uncertain => Err(Stop::Replay(recorded)),
-                    Outcome::Keep | Outcome::Forget => Ok(()),
+        if joined {
+            if let Some(recorded) = self.joined_answer(store, held.lease).await? {
+                let said = verdict.status;
+                return match recorded {
+                    // The handler was told that its commit had failed, or has failed after it.
+                    Ok(answer) if said != Some(answer.status) => Err(Stop::Replay(answer)),
+                    Err(stop) if verdict.outcome == Outcome::Uncertain => Err(stop),
+                    _ => Ok(()),
                 };
             }
             // Rolled back. A handler that says otherwise has forgotten to commit.
@@ -159,6 +161,8 @@ impl Context {
             (Outcome::Keep, Some((answer, completion))) => {
                 self.complete(store, held, &answer, completion).await
             }
+            // Forgotten, the attempts would begin at 1 again, while an earlier one may still be at work.
+            (Outcome::Forget, _) if held.lease.attempt > 1 => self.abandon(store, &held).await,
             (Outcome::Forget, _) => {
                 let released = self.ask("release", store.release(&held.lease)).await;
                 if let Err(error) = released {
@@ -216,7 +220,7 @@ impl Context {
             match self.ask("extend", extend).await {
                 Ok(Fenced::Applied) => {}
                 // By the handler's own completion, it seems.
-                Ok(Fenced::Lost) if execution.joined().is_some() => {}
+                Ok(Fenced::Lost) if execution.has_joined() => {}
                 Ok(Fenced::Lost) => {
                     tell_lost(&self.config, held);
                     return std::future::pending().await;
@@ -231,18 +235,16 @@ impl Context {
         &self,
         store: &Store,
         lease: Lease,
-        answer: Answer,
-    ) -> Result<Option<Arc<Answer>>, Stop> {
+    ) -> Result<Option<Result<Arc<Answer>, Stop>>, Stop> {
         let found = self.ask("get", store.get(&self.id)).await;
         match found.map_err(|error| self.outcome_unknown(error))? {
             Some(Existing {
                 fingerprint,
                 attempt,
-                state: State::Completed { remaining, .. },
+                state: State::Completed { answer, remaining },
             }) if attempt == lease.attempt => {
-                let answer = Arc::new(answer);
-                self.remember(fingerprint, &answer, remaining);
-                Ok(Some(answer))
+                // Not what the handler gave last: of several transactions one was committed.
+                Ok(Some(self.replay(fingerprint, &answer, remaining)))
             }
             _ => Ok(None),
         }

@@ -103,7 +103,10 @@ where
             }
             Err(error) if effective => Err(self.cx.outcome_unknown(error)),
             // Nothing was done either way: the refusal holds, and a retry is looked at anew.
-            Ok(Settled::NotReturned) => Ok(()),
+            Ok(Settled::NotReturned) => {
+                tracing::warn!(record = %self.cx.id, "the handler has kept the transaction");
+                Ok(())
+            }
             Err(error) => {
                 tracing::warn!(%error, record = %self.cx.id, "a refusal is not recorded");
                 Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
 use purlin_idempotency::{
     Answer, CompleteError, Execution, IdempotencyLayer, Leased, PostgresStore, RequestBody,
@@ -142,8 +142,12 @@ impl Shared {
     }
 
     pub(crate) fn try_take(parts: &Parts) -> Option<Self> {
-        let sqlite = RequestTransaction::take(&parts.extensions).map(Self::Sqlite);
-        sqlite.or_else(|| RequestTransaction::take(&parts.extensions).map(Self::Postgres))
+        Self::try_take_of(&parts.extensions)
+    }
+
+    pub(crate) fn try_take_of(extensions: &Extensions) -> Option<Self> {
+        let sqlite = RequestTransaction::take(extensions).map(Self::Sqlite);
+        sqlite.or_else(|| RequestTransaction::take(extensions).map(Self::Postgres))
     }
 
     pub(crate) async fn effect(&mut self) {
@@ -169,7 +173,7 @@ pub(crate) struct Stage {
     pub(crate) runs: Arc<AtomicUsize>,
     pub(crate) entered: Arc<Notify>,
     pub(crate) go_on: Arc<Notify>,
-    pub(crate) kept: Arc<Mutex<Option<Shared>>>,
+    pub(crate) kept: Arc<Mutex<Option<(Shared, Extensions)>>>,
 }
 
 impl Stage {

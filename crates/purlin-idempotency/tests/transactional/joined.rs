@@ -20,6 +20,7 @@ on_both! {
     what_was_committed_counts
     a_transaction_that_lasts_is_no_lost_lease
     without_a_lease_there_is_nothing_to_complete
+    of_two_transactions_the_one_that_was_committed_counts
 }
 
 fn created() -> Answer {
@@ -159,4 +160,29 @@ async fn without_a_lease_there_is_nothing_to_complete(db: Db) {
     };
     let reply = send(&db.transactional(), &stage, "", handler).await;
     assert_eq!(reply.0, StatusCode::OK);
+}
+
+/// As after a serialization failure: the handler tries again in another transaction.
+async fn of_two_transactions_the_one_that_was_committed_counts(db: Db) {
+    let (db, stage) = (Arc::new(db), Stage::default());
+    // With answers in memory.
+    let layer = db.leased().with_replay_cache_bytes(1 << 20);
+    for replayed in [false, true] {
+        let db = Arc::clone(&db);
+        let handler = move |_, parts: Parts| {
+            let db = Arc::clone(&db);
+            async move {
+                let execution = Execution::of(&parts.extensions).unwrap();
+                let first = Answer::json(StatusCode::CREATED, "first").unwrap();
+                db.complete_in(execution, &first, false).await.unwrap();
+                let second = Answer::json(StatusCode::CREATED, "second").unwrap();
+                db.complete_in(execution, &second, true).await.unwrap();
+                Response::from(second).map(Body::from)
+            }
+        };
+        let reply = send(&layer, &stage, "", handler).await;
+        assert_eq!((reply.0, &*reply.2), (StatusCode::CREATED, "\"second\""));
+        assert_eq!(reply.1.contains_key("idempotent-replayed"), replayed);
+    }
+    assert_eq!((stage.runs(), db.effects().await), (1, 1));
 }

@@ -168,10 +168,10 @@ async fn a_kept_error_of_grpc_commits_nothing(db: Db) {
 
 async fn a_transaction_that_is_not_returned_is_not_committed(db: Db) {
     let (layer, stage) = (db.transactional(), Stage::default());
-    let keep = |stage: Stage, parts| async move {
+    let keep = |stage: Stage, parts: Parts| async move {
         let mut shared = Shared::take(&parts);
         shared.effect().await;
-        *stage.kept.lock().unwrap() = Some(shared);
+        *stage.kept.lock().unwrap() = Some((shared, parts.extensions.clone()));
         answer(StatusCode::OK, "")
     };
     let reply = send(&layer, &stage, "", keep).await;
@@ -179,8 +179,10 @@ async fn a_transaction_that_is_not_returned_is_not_committed(db: Db) {
         problem(&reply),
         (500, "idempotency-not-committed".to_owned())
     );
-    let kept = stage.kept.lock().unwrap().take();
+    let (kept, extensions) = stage.kept.lock().unwrap().take().unwrap();
     drop(kept);
+    // What has come back too late is in nobody's hands any more, although the request lives on.
+    assert!(Shared::try_take_of(&extensions).is_none());
     // It is rolled back while nobody waits for that.
     let fine = |s, p| effect(s, p, StatusCode::OK);
     let mut reply = send(&layer, &stage, "", fine).await;

@@ -25,9 +25,10 @@ pub(super) async fn create(
     execution: Option<Execution>,
     Json(new): Json<CreatePayment>,
 ) -> Result<impl IntoResponse, Problem> {
-    // The same in every attempt of a request with a key: the provider charges once.
+    // The same in every attempt of a request with a key: the provider charges once. With the order,
+    // since a client may use its key again for another one when this one is forgotten.
     let key = match execution {
-        Some(execution) => execution.child_key("charge"),
+        Some(execution) => execution.child_key(&format!("charge {id}")),
         None => Uuid::now_v7().to_string(),
     };
     let payment = app

@@ -80,6 +80,11 @@ impl Record {
 
     /// As one that somebody is about to change, for so long as his transaction takes.
     pub(super) fn held(mut self, remaining: Duration) -> Existing {
+        // An expired one is not there, and what takes its place is not known yet.
+        if self.expired {
+            self.fingerprint = None;
+            self.attempt = 1;
+        }
         self.state = State::InFlight { remaining };
         self.into()
     }
