@@ -41,10 +41,11 @@ async fn a_claim_is_undone_even_after_it_has_lapsed() {
     let layer = store.layer();
     store.fails("claim", Fault::After, 1);
     send(&layer, &handler, post("k")).await;
-    store.fails("claim", Fault::Before, 4);
+    store.fails("get", Fault::Before, 4);
     store.clock.advance(31 * SECOND);
     layer.drain(60 * SECOND).await.expect("it is undone");
-    assert_eq!(store.calls("claim"), 6);
+    // It is looked for, and never claimed once more.
+    assert_eq!((store.calls("claim"), store.calls("get")), (1, 5));
     assert_eq!(store.record().await, None);
 }
 
@@ -163,4 +164,18 @@ async fn what_is_erased_does_not_come_back_into_memory() {
     );
     let gone = send(&layer, &handler, post("k")).await;
     assert_eq!(gone.problem(), "idempotency-answer-unavailable");
+}
+
+/// The fencing token does not go backwards while the first attempt may still be at work.
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_after_a_take_over_keeps_its_attempts() {
+    let store = Unruly::new();
+    let layer = store.layer().with_lease_lost(LeaseLost::Reexecute);
+    for (status, attempt) in [(502, 1), (429, 2), (201, 3)] {
+        let status = StatusCode::from_u16(status).expect("is a status");
+        let handler = Handler::saying(move |_| reply(status, "x"));
+        assert_eq!(send(&layer, &handler, post("k")).await.status, status);
+        let record = store.record().await.expect("it is not forgotten");
+        assert_eq!(record.attempt, attempt, "{status}");
+    }
 }
