@@ -83,7 +83,8 @@ types! {
         "The answer broke off while it was being made. Send the same request again, with the same key.";
     /// 500: the handler has kept the transaction.
     NOT_COMMITTED: INTERNAL_SERVER_ERROR "idempotency-not-committed" "The request was not completed" Internal,
-        "The server could not complete the request and has undone it. Send it again, with the same key.";
+        "The server could not complete the request, and what it has written for it is undone. Send the \
+         same request again, with the same key, to learn what became of it.";
     /// 503: the store of the keys cannot be asked.
     STORE_UNAVAILABLE: SERVICE_UNAVAILABLE "idempotency-store-unavailable" "Idempotency-Key cannot be checked now" Unavailable,
         "Whether this request was executed before cannot be found out at the moment, so it was not \
@@ -91,7 +92,7 @@ types! {
     /// 503: the request was executed or undone, and which of the two is not known.
     OUTCOME_UNKNOWN: SERVICE_UNAVAILABLE "idempotency-outcome-unknown" "The outcome is not known yet" Unavailable,
         "The request was executed, and the server could not find out whether that lasts. Send the same \
-         request again, with the same key: it gets the answer, or is executed if it was not.";
+         request again, with the same key, to learn what became of it.";
     /// 503: the work took too long and was stopped.
     TOO_SLOW: SERVICE_UNAVAILABLE "idempotency-too-slow" "The request took too long" DeadlineExceeded,
         "The request was stopped because it took too long. Send it again with the same key to learn \

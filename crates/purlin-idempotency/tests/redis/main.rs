@@ -11,4 +11,3 @@ mod histories;
 mod layout;
 mod lifetime;
 mod round_trips;
-mod throughput;
