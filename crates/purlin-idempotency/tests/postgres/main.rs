@@ -13,5 +13,7 @@ mod joined;
 mod plans;
 mod round_trips;
 mod schema;
+#[path = "../shared/short_histories.rs"]
+mod short_histories;
 mod units;
 mod wire;

@@ -11,3 +11,5 @@ mod histories;
 mod layout;
 mod lifetime;
 mod round_trips;
+#[path = "../shared/short_histories.rs"]
+mod short_histories;
