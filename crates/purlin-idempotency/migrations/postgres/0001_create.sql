@@ -27,3 +27,15 @@ begin
         where r.id = wanted and (at < r.expires_at or at < r.lease_until));
 end
 $$;
+-- Adds a record that is in flight, unless one of the id is there already.
+create function {schema}.purlin_idempotency_add(
+    id bytea, scope bytea, nonce bytea, fingerprint bytea, lease_until timestamptz, expires_at timestamptz
+) returns boolean language plpgsql volatile as $$
+begin
+    insert into {schema}.purlin_idempotency_records
+        (id, scope, state, attempt, nonce, fingerprint, lease_until, expires_at)
+    values ($1, $2, 0, 1, $3, $4, $5, $6)
+    on conflict do nothing;
+    return found;
+end
+$$;

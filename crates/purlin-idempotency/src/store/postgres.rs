@@ -44,8 +44,9 @@ const HELD: Duration = Duration::from_secs(1);
 ///
 /// The table is made by [`migrate`](Self::migrate) or by the SQL of [`migrator`](Self::migrator). Whoever
 /// uses it needs `usage` of the schema, `select`, `insert`, `update` and `delete` on
-/// `purlin_idempotency_records`, `execute` on `purlin_idempotency_is_free`, which everybody has by default, and for [`check_schema`](Self::check_schema) `select` on
-/// `purlin_idempotency_migrations`. Clones share the pool.
+/// `purlin_idempotency_records`, `execute` on `purlin_idempotency_add` and
+/// `purlin_idempotency_is_free`, which everybody has by default, and for
+/// [`check_schema`](Self::check_schema) `select` on `purlin_idempotency_migrations`. Clones share the pool.
 ///
 /// # Round trips
 ///
@@ -117,7 +118,7 @@ impl PostgresStore {
         self
     }
 
-    /// Judges leases and expiry by this clock; by default it is the server's `clock_timestamp()`.
+    /// Judges leases and expiry by this clock; by default it is the server's `statement_timestamp()`.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -303,7 +304,7 @@ impl PostgresStore {
             .fetch(None, query)
             .await?
             .ok_or(sqlx::Error::RowNotFound)?;
-        if row.try_get("fresh")? {
+        if row.try_get::<Option<bool>, _>("fresh")? == Some(true) {
             return Ok(Some(Found::Settled(Claimed::Acquired(Lease {
                 id: claim.id,
                 attempt: 1,

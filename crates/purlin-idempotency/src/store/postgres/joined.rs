@@ -1,7 +1,7 @@
 //! What joins a transaction of the caller's.
 
 use purlin_store::{StoreError, deadline};
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::types::PgInterval};
 
 use super::record::Record;
 use super::{NAME, PostgresStore, attempt, fingerprint, micros};
@@ -16,8 +16,8 @@ pub(super) struct Keep<'a> {
     pub(super) fingerprint: Option<&'a Fingerprint>,
     pub(super) retention: std::time::Duration,
     pub(super) answer: &'a [u8],
-    /// When the transaction began in which it must be kept.
-    pub(super) begun_micros: Option<i64>,
+    /// When the transaction began in which it must be kept, since 1970.
+    pub(super) begun: Option<PgInterval>,
 }
 
 /// What came of keeping one.
@@ -87,7 +87,7 @@ impl PostgresStore {
             fingerprint: None,
             retention: inbox.retention(),
             answer: &[],
-            begun_micros: None,
+            begun: None,
         };
         deadline(NAME, "receive in", self.timeout, async {
             Ok::<_, sqlx::Error>(match self.keep(Some(connection), &keep).await? {
@@ -120,7 +120,7 @@ impl PostgresStore {
                 fingerprint: Some(&completion.fingerprint),
                 retention: completion.retention,
                 answer: &completion.answer,
-                begun_micros: None,
+                begun: None,
             };
             match self.keep(connection.as_deref_mut(), &keep).await? {
                 Kept::Yes => return Ok(Fenced::Applied),
@@ -153,7 +153,7 @@ impl PostgresStore {
             .bind(fingerprint(keep.fingerprint))
             .bind(micros(keep.retention))
             .bind(keep.answer)
-            .bind(keep.begun_micros);
+            .bind(keep.begun.as_ref());
         let row = self
             .fetch(connection, query)
             .await?

@@ -1,10 +1,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::{Row as _, error::BoxDynError, postgres::PgRow};
+use sqlx::{
+    Row as _,
+    error::BoxDynError,
+    postgres::{PgRow, types::PgInterval},
+};
 
 use crate::store::{Existing, Lease, Nonce, State};
 use crate::{Fingerprint, RecordId};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// A row of the table, as a statement has read it.
 #[derive(Debug)]
@@ -22,17 +28,16 @@ impl Record {
         let Some(state) = row.try_get::<Option<i16>, _>("state")? else {
             return Ok(None);
         };
-        let state = match state {
-            0 => match row.try_get("lease_micros")? {
-                left if left > 0 => State::InFlight {
-                    remaining: micros(left),
-                },
-                _ => State::Lapsed,
+        let remaining = left(row, "left")?;
+        let (state, expired) = match state {
+            0 => match left(row, "lease_left")? {
+                Duration::ZERO => (State::Lapsed, remaining.is_zero()),
+                remaining => (State::InFlight { remaining }, false),
             },
-            1 => State::Completed {
-                answer: Bytes::from(row.try_get::<Vec<u8>, _>("answer")?),
-                remaining: micros(row.try_get("expiry_micros")?),
-            },
+            1 => {
+                let answer = Bytes::from(row.try_get::<Vec<u8>, _>("answer")?);
+                (State::Completed { answer, remaining }, remaining.is_zero())
+            }
             _ => return Err(corrupt("an unknown state")),
         };
         let fingerprint = match row.try_get::<Option<&[u8]>, _>("fingerprint")? {
@@ -45,7 +50,7 @@ impl Record {
             attempt: attempt(row)?,
             nonce: Nonce::from_bytes(row.try_get("nonce")?).ok_or_else(|| corrupt("no nonce"))?,
             fingerprint,
-            expired: row.try_get("expired")?,
+            expired,
             state,
         }))
     }
@@ -100,8 +105,11 @@ pub(super) fn attempt(row: &PgRow) -> Result<u64, sqlx::Error> {
     u64::try_from(row.try_get::<i64, _>("attempt")?).map_err(|_| corrupt("a negative attempt"))
 }
 
-fn micros(left: i64) -> Duration {
-    Duration::from_micros(u64::try_from(left).unwrap_or_default())
+/// What is left of a time that may be over; what Postgres subtracts has days of 24 hours.
+fn left(row: &PgRow, column: &str) -> Result<Duration, sqlx::Error> {
+    let left: PgInterval = row.try_get(column)?;
+    let micros = i64::from(left.days) * MICROS_PER_DAY + left.microseconds;
+    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
 }
 
 fn corrupt(what: &'static str) -> sqlx::Error {

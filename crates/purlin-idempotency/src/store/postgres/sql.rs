@@ -6,12 +6,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 // `$1` is the override of the clock everywhere, and `$2` the id but for `ERASE` and `PURGE`.
 // Durations are microseconds.
 
-/// The time, asked for once for each statement, so that it is the same everywhere in it. The planner
-/// takes it for a constant where it is read by `{now}`, and so can use an index.
-const CLOCK: &str = "clock as materialized (
-    select coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', clock_timestamp()) as now)";
-
-const NOW: &str = "(select now from clock)";
+/// The time, which is the same everywhere in a statement, so that the planner can use an index.
+const NOW: &str = "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
 
 const EXPIRED: &str = "(r.expires_at <= {now} and (r.state = 1 or r.lease_until <= {now}))";
 
@@ -20,27 +16,20 @@ const LEASED: &str = "r.id = $2 and r.attempt = $3 and r.nonce = $4 and r.state 
     and ({now} < r.expires_at or {now} < r.lease_until)";
 
 /// What `Record::read` reads.
-const COLUMNS: &str = "r.state, r.attempt, r.nonce, r.fingerprint, r.answer, {expired} as expired,
-    (extract(epoch from r.lease_until - {now}) * 1000000)::bigint as lease_micros,
-    (extract(epoch from r.expires_at - {now}) * 1000000)::bigint as expiry_micros";
+const COLUMNS: &str = "r.state, r.attempt, r.nonce, r.fingerprint, r.answer,
+    r.lease_until - {now} as lease_left, r.expires_at - {now} as left";
 
 /// An id that has a row is only read, whatever becomes of it: neither a lock nor a dead row is left.
-/// No row here, and none made, means that one was committed after this statement had begun.
-const CLAIM: &str = "with {clock},
-seen as (select {columns} from {records} r where r.id = $2),
-fresh as (
-    insert into {records} (id, scope, state, attempt, nonce, fingerprint, lease_until, expires_at)
-    select $2, $3, 0, 1, $4, $5,
-        {now} + $6 * interval '1 microsecond', {now} + $7 * interval '1 microsecond'
-    where not exists (select from seen)
-    on conflict (id) do nothing
-    returning 1)
-select seen.*, exists (select from fresh) as fresh from (select) one left join seen on true";
+/// A function adds one, since a statement that could write itself would take twice as long to read.
+/// No row here, and none added, means that one was committed after this statement had begun.
+const CLAIM: &str = "select {columns},
+    case when r.id is null then {add}($2, $3, $4, $5,
+        {now} + $6 * interval '1 microsecond', {now} + $7 * interval '1 microsecond') end as fresh
+from (select) one left join {records} r on r.id = $2";
 
 /// Makes an expired row, or a lapsed one where `$7` allows it, the row of a new lease. One that is
 /// locked belongs to a transaction that is about to end its work: it is left alone.
-const TAKE_OVER: &str = "with {clock},
-free as (
+const TAKE_OVER: &str = "with free as (
     select r.id from {records} r
     where r.id = $2 and ({expired} or ($7 and r.state = 0 and r.lease_until <= {now}
         and (r.fingerprint is null or $4::bytea is null or r.fingerprint = $4)))
@@ -56,14 +45,12 @@ update {records} r set
 from free where r.id = free.id
 returning r.attempt";
 
-const EXTEND: &str = "with {clock}
-update {records} r set
+const EXTEND: &str = "update {records} r set
     lease_until = {now} + $5 * interval '1 microsecond',
     expires_at = greatest(r.expires_at, {now} + $5 * interval '1 microsecond')
 where {leased}";
 
-const COMPLETE: &str = "with {clock}
-update {records} r set
+const COMPLETE: &str = "update {records} r set
     state = 1, fingerprint = $5, lease_until = null,
     expires_at = {now} + $6 * interval '1 microsecond', answer = $7
 where {leased}";
@@ -73,13 +60,12 @@ where {leased}";
 ///
 /// `$9` is when the transaction of the work began: another one in its place means that the work was
 /// committed or rolled back already, and the record must not stand alone.
-const KEEP: &str = "with {clock},
-seen as (select {columns} from {records} r where r.id = $2),
-here as (select coalesce(now() = timestamptz 'epoch' + $9 * interval '1 microsecond', true) as same),
+const KEEP: &str = "with seen as (select {columns} from {records} r where r.id = $2),
+here as (select coalesce(now() - timestamptz 'epoch' = $9, true) as same),
 kept as (
     insert into {records} as r (id, scope, state, attempt, nonce, fingerprint, expires_at, answer)
     select $2, $3, 1, $4, $5, $6, {now} + $7 * interval '1 microsecond', $8
-    from here where same and not exists (select from seen where not expired)
+    from here where same and not exists (select from {records} r where r.id = $2 and not {expired})
     on conflict (id) do update set
         state = 1, attempt = excluded.attempt, nonce = excluded.nonce,
         fingerprint = excluded.fingerprint, lease_until = null,
@@ -88,19 +74,16 @@ kept as (
     returning 1)
 select seen.*, exists (select from kept) as kept, same from here left join seen on true";
 
-const RELEASE: &str = "with {clock} delete from {records} r where {leased}";
+const RELEASE: &str = "delete from {records} r where {leased}";
 
-const ABANDON: &str = "with {clock}
-update {records} r set lease_until = least(r.lease_until, {now}) where {leased}";
+const ABANDON: &str = "update {records} r set lease_until = least(r.lease_until, {now}) where {leased}";
 
-const GET: &str = "with {clock} select {columns} from {records} r where r.id = $2";
+const GET: &str = "select {columns} from {records} r where r.id = $2";
 
-const REMOVE: &str = "with {clock}
-delete from {records} r where r.id = $2 returning not {expired} as visible";
+const REMOVE: &str = "delete from {records} r where r.id = $2 returning not {expired} as visible";
 
 /// In the order of ids, so that two of them do not wait for each other.
-const ERASE: &str = "with {clock},
-found as (
+const ERASE: &str = "with found as (
     select r.id, octet_length(r.answer) > 0 as answered from {records} r
     where r.scope = $2 and r.state = 1 and r.fingerprint is not null and {now} < r.expires_at
     order by r.id for update),
@@ -110,22 +93,17 @@ erased as (
 select count(*) as erased from found where answered";
 
 /// An array, since a join with so many rows as the planner expects would read the whole table.
-const PURGE: &str = "with {clock}
-delete from {records} where id = any (array (
+const PURGE: &str = "delete from {records} where id = any (array (
     select r.id from {records} r where {expired}
     order by r.expires_at limit $2 for update skip locked))";
 
 /// The snapshot of the statement may be older than its lock, so it looks once more when it has that.
 /// Who finds a row needs no lock.
-const BEGIN: &str = "with {clock},
-seen as (select {columns} from {records} r where r.id = $2),
-locked as materialized (
-    select case when exists (select from seen where not expired) then false
-        else pg_try_advisory_xact_lock($3) end as yes)
-select seen.*, locked.yes as locked,
-    case when locked.yes then {is_free}($2, {now}) end as free,
-    (extract(epoch from now()) * 1000000)::bigint as begun_micros
-from locked left join seen on true";
+const BEGIN: &str = "select {columns},
+    case when r.id is not null and not {expired} then null
+        when pg_try_advisory_xact_lock($3) then {is_free}($2, {now}) end as free,
+    now() - timestamptz 'epoch' as begun
+from (select) one left join {records} r on r.id = $2";
 
 /// The text of every statement for one schema. A clone of one is no copy.
 #[derive(Debug)]
@@ -147,15 +125,16 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn of(schema: &SchemaName) -> Self {
         let records = format!("{}.purlin_idempotency_records", schema.quoted());
+        let add = format!("{}.purlin_idempotency_add", schema.quoted());
         let is_free = format!("{}.purlin_idempotency_is_free", schema.quoted());
         let text = |sql: &str| {
             let sql = sql
                 .replace("{columns}", COLUMNS)
                 .replace("{leased}", LEASED)
                 .replace("{expired}", EXPIRED)
-                .replace("{clock}", CLOCK)
                 .replace("{now}", NOW)
                 .replace("{records}", &records)
+                .replace("{add}", &add)
                 .replace("{is_free}", &is_free);
             AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
         };

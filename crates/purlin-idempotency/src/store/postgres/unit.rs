@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use http::Extensions;
 use purlin_store::{StoreError, StoreErrorKind, deadline};
-use sqlx::{Postgres, Row as _, Transaction};
+use sqlx::{Postgres, Row as _, Transaction, postgres::types::PgInterval};
 
 use super::joined::{Keep, Kept};
 use super::record::Record;
@@ -18,8 +18,8 @@ struct PostgresUnit {
     store: PostgresStore,
     id: RecordId,
     home: Home<Postgres>,
-    /// When the server says that the transaction began.
-    begun_micros: i64,
+    /// When the server says that the transaction began, since 1970.
+    begun: PgInterval,
 }
 
 #[async_trait]
@@ -54,18 +54,16 @@ impl PostgresStore {
         if let Some(record) = record {
             return Ok(Some(Begun::Existing(record.into())));
         }
-        if !row.try_get::<bool, _>("locked")? {
-            return Ok(Some(Begun::Busy));
-        }
-        if !row.try_get::<bool, _>("free")? {
-            return Ok(None);
-        }
-        Ok(Some(Begun::Started(Box::new(PostgresUnit {
-            store: self.clone(),
-            id: *id,
-            home: Home::new(transaction),
-            begun_micros: row.try_get("begun_micros")?,
-        }))))
+        Ok(match row.try_get("free")? {
+            None => Some(Begun::Busy),
+            Some(false) => None,
+            Some(true) => Some(Begun::Started(Box::new(PostgresUnit {
+                store: self.clone(),
+                id: *id,
+                home: Home::new(transaction),
+                begun: row.try_get("begun")?,
+            }))),
+        })
     }
 
     /// Advisory locks share one space of 64-bit keys with everybody else in the database: the key is
@@ -87,7 +85,7 @@ impl PostgresUnit {
         &self,
         transaction: &mut Transaction<'static, Postgres>,
         completion: &Completion,
-        begun_micros: Option<i64>,
+        begun: Option<PgInterval>,
     ) -> Result<Kept, sqlx::Error> {
         let keep = Keep {
             id: &self.id,
@@ -96,7 +94,7 @@ impl PostgresUnit {
             fingerprint: Some(&completion.fingerprint),
             retention: completion.retention,
             answer: &completion.answer,
-            begun_micros,
+            begun,
         };
         self.store.keep(Some(transaction), &keep).await
     }
@@ -113,7 +111,7 @@ impl UnitOfWork for PostgresUnit {
             return Ok(Settled::NotReturned);
         };
         deadline(NAME, "commit", self.store.timeout, async {
-            let begun = Some(self.begun_micros);
+            let begun = Some(self.begun);
             match self.keep(&mut transaction, completion, begun).await? {
                 Kept::Yes => {
                     transaction.commit().await?;
