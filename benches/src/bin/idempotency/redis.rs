@@ -15,6 +15,10 @@ use crate::{
 const CLAIM: [u8; 96] = [7; 96];
 const LEASE_MS: u64 = 30_000;
 const RETENTION_MS: u64 = 86_400_000;
+const COMPARE_AND_SET: &str = "
+    local now = redis.call('GET', KEYS[1])
+    if now ~= ARGV[1] then return now end
+    return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])";
 
 pub async fn run(redis: &Redis) {
     println!("\n{}.", redis.describe());
@@ -47,21 +51,25 @@ pub async fn idempotent_store(redis: &Redis) -> idempotent::valkey::ValkeyStore 
     store.try_build().await.expect("connects")
 }
 
-/// The least that has to be asked: a claim unless the key is there, and the answer.
-async fn bare(connection: &MultiplexedConnection, app: impl App, set: impl Fn() -> Cmd) {
+/// A claim unless the key is there, the handler, and the completion of its answer.
+async fn raw(
+    connection: &MultiplexedConnection,
+    app: impl App,
+    mut claim: Cmd,
+    complete: impl FnOnce(&str, &[u8]) -> Cmd,
+) {
     let key = Key::fresh();
     let mut connection = connection.clone();
-    let mut claim = set();
-    claim.arg(key.record()).arg(&CLAIM[..]);
+    let record = key.record();
+    claim.arg(&record).arg(&CLAIM[..]);
     claim.arg("PX").arg(LEASE_MS).arg("NX").arg("GET");
     let before: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("claims");
     assert!(before.is_none());
     let answered = app.send(Some(key), REQUEST.clone()).await;
-    let mut complete = set();
-    complete.arg(key.record()).arg(&answered.body[..]);
-    complete.arg("PX").arg(RETENTION_MS);
-    let done = complete.exec_async(&mut connection).await;
-    done.expect("completes");
+    let completed = complete(&record, &answered.body)
+        .query_async(&mut connection)
+        .await;
+    assert_eq!(completed, Ok("OK".to_owned()));
 }
 
 async fn first(redis: &Redis) -> Vec<Load> {
@@ -69,18 +77,28 @@ async fn first(redis: &Redis) -> Vec<Load> {
     let (connection, handler) = (redis.connection.clone(), app.clone());
     let commands = move || {
         let (connection, app) = (connection.clone(), handler.clone());
-        async move { bare(&connection, app, || redis::cmd("SET")).await }
+        let complete = |record: &str, body: &[u8]| {
+            let mut set = redis::cmd("SET");
+            set.arg(record).arg(body).arg("PX").arg(RETENTION_MS);
+            set
+        };
+        async move { raw(&connection, app, redis::cmd("SET"), complete).await }
     };
-    let code = "return redis.call('SET', KEYS[1], unpack(ARGV))";
-    let (connection, hash) = (redis.connection.clone(), redis.load(code).await);
-    let scripts = move || {
-        let (connection, app, hash) = (connection.clone(), app.clone(), hash.clone());
-        async move { bare(&connection, app, || script(&hash)).await }
+    let complete = redis.load(COMPARE_AND_SET).await;
+    let connection = redis.connection.clone();
+    let fenced = move || {
+        let (connection, app, complete) = (connection.clone(), app.clone(), complete.clone());
+        let complete = move |record: &str, body: &[u8]| {
+            let mut set = script(&complete);
+            set.arg(record).arg(&CLAIM[..]).arg(body).arg(RETENTION_MS);
+            set
+        };
+        async move { raw(&connection, app, redis::cmd("SET"), complete).await }
     };
     let peer = idempotent_store(redis).await;
     vec![
-        Load::new("`SET PX NX GET`, the handler, `SET PX`", commands),
-        Load::new("the same, each in a script", scripts),
+        Load::new("`SET PX NX GET`, the handler, a script that compares and sets", fenced),
+        Load::new("the same with a bare `SET PX`, which fences nothing", commands),
         apps::first(
             "purlin, `RedisStore`",
             apps::purlin(&layer(redis), Work::default()),

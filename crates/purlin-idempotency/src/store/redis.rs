@@ -20,15 +20,15 @@ const KEY_PREFIX: &str = "purlin:idem";
 /// As long as nobody will wait for, since a double counts microseconds exactly until 2255.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// For how much longer than it is visible Redis keeps a key. The deadline in the value decides; this
-/// is for a clock of a test that runs slower than the real one.
+/// For how much longer than it is visible Redis keeps a key whose value has the deadline that decides:
+/// this is for a clock of a test that runs slower than the real one.
 const KEPT_LONGER: Duration = Duration::from_secs(60);
 
-/// Leases in Redis (feature `redis`, needs Redis 6.2 or Valkey): one node, sentinels or a cluster.
+/// Leases in Redis (feature `redis`, needs Redis 7.0 or Valkey): one node, sentinels or a cluster.
 ///
 /// One string per record, at `<prefix>:{<scope>:<id>}`. In a cluster the records of a scope are
 /// spread over all nodes. Clones share the connection. A user with an access list needs `EVALSHA`, `EVAL`,
-/// `TIME`, `GET`, `SET`, `GETRANGE`, `SETRANGE`, `PEXPIRE` and `UNLINK`, and for `erase_scope` `SCAN` and
+/// `TIME`, `GET`, `SET`, `GETRANGE`, `SETRANGE`, `PEXPIRE`, `PTTL` and `UNLINK`, and for `erase_scope` `SCAN` and
 /// in a cluster `INFO` and `CLUSTER SLOTS`.
 ///
 /// # What Redis can lose
@@ -61,7 +61,7 @@ const KEPT_LONGER: Duration = Duration::from_secs(60);
 /// trip, and needs one more for each record that it finds; keys that the cluster moves from one
 /// node to another meanwhile may be missed. It is [`Unavailable`](StoreErrorKind::Unavailable) when a
 /// node cannot be reached or was restarted, and is then to be asked again. Expired keys are collected
-/// by Redis, a minute after their end.
+/// by Redis.
 ///
 /// # Errors
 ///
@@ -178,10 +178,7 @@ impl IdempotencyStore for RedisStore {
                 attempt: attempt.unsigned_abs(),
                 nonce: claim.nonce,
             })),
-            found => match existing("claim", found)? {
-                Some(existing) => Ok(Claimed::Existing(existing)),
-                None => Err(corrupt("claim")),
-            },
+            found => existing("claim", found).map(Claimed::Existing),
         }
     }
 
@@ -194,11 +191,21 @@ impl IdempotencyStore for RedisStore {
     }
 
     async fn complete(&self, lease: &Lease, completion: &Completion) -> Result<Fenced, StoreError> {
+        let retention = micros(completion.retention);
+        let expires_at = self.clock.override_micros();
+        let expires_at = expires_at.map(|now| now.saturating_add(retention));
+        let px = match expires_at {
+            Some(_) => kept_millis(completion.retention),
+            None => whole_millis(retention),
+        };
         let call = self
             .leased(&self.scripts.complete, lease)
-            .arg(micros(completion.retention))
-            .arg(kept_millis(completion.retention))
-            .arg(record::Completed { lease, completion });
+            .arg(px)
+            .arg(record::Completed {
+                lease,
+                completion,
+                expires_at,
+            });
         self.write("complete", &call).await
     }
 
@@ -216,7 +223,7 @@ impl IdempotencyStore for RedisStore {
         let call = self.script(&self.scripts.get, id);
         match self.redis.run("get", &call).await? {
             Value::Nil => Ok(None),
-            found => existing("get", found),
+            found => existing("get", found).map(Some),
         }
     }
 
@@ -262,16 +269,16 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// Reads the time and the record that a script found; `None` when it is not visible.
-fn existing(operation: &'static str, found: Value) -> Result<Option<Existing>, StoreError> {
+/// Reads a record and how long it is so, as a script has seen it.
+fn existing(operation: &'static str, found: Value) -> Result<Existing, StoreError> {
     let Value::Array(found) = found else {
         return Err(corrupt(operation));
     };
-    let Ok([Value::Int(now), Value::BulkString(record)]) = <[Value; 2]>::try_from(found) else {
+    let Ok([Value::Int(micros), Value::BulkString(record)]) = <[Value; 2]>::try_from(found) else {
         return Err(corrupt(operation));
     };
     let record = Record::decode(&Bytes::from(record)).ok_or_else(|| corrupt(operation))?;
-    Ok(record.existing(now))
+    Ok(record.existing(micros))
 }
 
 fn corrupt(operation: &'static str) -> StoreError {
@@ -283,7 +290,12 @@ fn micros(ttl: Duration) -> i64 {
     i64::try_from(ttl.min(LONGEST).as_micros()).unwrap_or(i64::MAX)
 }
 
-/// For how long Redis keeps what is visible for `ttl`, rounded up.
+/// For how long Redis keeps what a script judges to be visible for `ttl`.
 fn kept_millis(ttl: Duration) -> i64 {
-    micros(ttl.min(LONGEST) + KEPT_LONGER) / 1_000 + 1
+    whole_millis(micros(ttl.min(LONGEST) + KEPT_LONGER))
+}
+
+/// Rounded up; Redis takes no 0.
+fn whole_millis(micros: i64) -> i64 {
+    micros / 1_000 + 1
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use purlin_idempotency::store::{Claim, Claimed, Fenced};
+use purlin_idempotency::store::{Claim, Claimed, Fenced, State};
 use purlin_idempotency::{IdempotencyStore as _, RedisStore};
 use purlin_store::StoreErrorKind;
 use purlin_store::redis::RedisConfig;
@@ -150,6 +150,9 @@ async fn a_full_redis_refuses_and_changes_nothing() {
     let store = RedisStore::new(handle(server.url()));
     let owner = lease(&store, id(1)).await;
     let before = store.get(&id(1)).await.unwrap().unwrap();
+    let completed = lease(&store, id(3)).await;
+    let done = store.complete(&completed, &completion("x")).await.unwrap();
+    assert_eq!(done, Fenced::Applied);
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let errors = [
         store.claim(&Claim::new(id(2), MINUTE)).await.map(drop),
@@ -160,6 +163,11 @@ async fn a_full_redis_refuses_and_changes_nothing() {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
     }
+    let replayed = store.claim(&Claim::new(id(3), MINUTE)).await.unwrap();
+    assert!(
+        matches!(existing(replayed).state, State::Completed { .. }),
+        "what is there is told"
+    );
     let found = store.get(&id(1)).await.unwrap().unwrap();
     assert_eq!(
         (found.attempt, found.fingerprint),

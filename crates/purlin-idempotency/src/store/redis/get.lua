@@ -1,4 +1,6 @@
 -- clock
 local record = redis.pcall('GET', KEYS[1])
 if not record or failed(record) then return record end
-return {now(ARGV[1]), record}
+if not is_sound(record) then return {0, record} end
+local t = now(ARGV[1])
+return is_visible(record, t) and seen(t, record)

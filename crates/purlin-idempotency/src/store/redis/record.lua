@@ -4,10 +4,11 @@
 --   3      1 if the fingerprint is known, else 0
 --   4-11   attempt, big endian
 --   12-27  nonce
---   28-35  when it expires, in microseconds since 1970, signed, big endian
+--   28-35  when it expires, in microseconds since 1970, signed, big endian; when completed the
+--          greatest number, unless by the clock of a test: then it is for as long as Redis keeps it
 --   36-43  when the lease ends, likewise; when completed the same as 28-35
 --   44-84  fingerprint, or zeros
--- Deadlines are judged here; Redis' own expiry only collects what nobody sees any more.
+-- Other deadlines are judged here; Redis' own expiry only collects what nobody sees any more.
 
 -- The fixed part, and one byte of the answer, so that it is seen whether there is one.
 local function read_head(key)
@@ -29,4 +30,12 @@ end
 local function is_visible(head, t)
   local expires, lease = struct.unpack('>i8i8', head, 28)
   return t < expires or t < lease
+end
+
+-- A visible record, and for how many microseconds more it or its lease is so.
+local function seen(t, record)
+  local expires, lease = struct.unpack('>i8i8', record, 28)
+  if string.byte(record, 2) == 0 then return {lease - t, record} end
+  if string.byte(record, 28) < 127 then return {expires - t, record} end
+  return {redis.call('PTTL', KEYS[1]) * 1000, record}
 end

@@ -10,7 +10,7 @@ use crate::{Fingerprint, RecordId};
 /// Where the answer begins.
 const HEAD_BYTES: usize = 84;
 
-/// Where the deadlines stand, which the server fills in, since the time is its own.
+/// Where the deadlines stand; the server fills in those of a claim, since the time is its own.
 pub(super) const DEADLINES: Range<usize> = 27..43;
 
 /// A record as `record.lua` lays it out.
@@ -18,8 +18,6 @@ pub(super) struct Record {
     is_completed: bool,
     fingerprint: Option<Fingerprint>,
     attempt: u64,
-    expires_at: i64,
-    lease_until: i64,
     answer: Bytes,
 }
 
@@ -43,36 +41,26 @@ impl Record {
             is_completed,
             fingerprint: is_known.then_some(fingerprint),
             attempt: u64::from_be_bytes(head[3..11].try_into().ok()?),
-            expires_at: i64::from_be_bytes(head[27..35].try_into().ok()?),
-            lease_until: i64::from_be_bytes(head[35..43].try_into().ok()?),
             answer: value.slice(HEAD_BYTES..),
         };
         (is_completed || record.answer.is_empty()).then_some(record)
     }
 
-    /// What it is at `now`, in microseconds since 1970, if it is visible.
-    pub(super) fn existing(self, now: i64) -> Option<Existing> {
-        if now >= self.expires_at && now >= self.lease_until {
-            return None;
-        }
+    /// What it is, when it or its lease is so for `micros` more.
+    pub(super) fn existing(self, micros: i64) -> Existing {
+        let remaining = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
         let state = if self.is_completed {
             State::Completed {
                 answer: self.answer,
-                remaining: until(now, self.expires_at),
+                remaining,
             }
-        } else if now < self.lease_until {
-            State::InFlight {
-                remaining: until(now, self.lease_until),
-            }
-        } else {
+        } else if remaining.is_zero() {
             State::Lapsed
+        } else {
+            State::InFlight { remaining }
         };
-        Some(Existing::new(self.fingerprint, self.attempt, state))
+        Existing::new(self.fingerprint, self.attempt, state)
     }
-}
-
-fn until(now: i64, at: i64) -> Duration {
-    Duration::from_micros(u64::try_from(at.saturating_sub(now)).unwrap_or_default())
 }
 
 /// Attempt and nonce as they stand in a record, so that a script compares them at once.
@@ -103,16 +91,19 @@ pub(super) fn claimed(claim: &Claim) -> [u8; HEAD_BYTES] {
     head(false, &first, claim.fingerprint.as_ref())
 }
 
-/// A completed record without its deadlines, as one argument. It is written where it is sent from: the
-/// answer may be large.
+/// A completed record as one argument. It is written where it is sent from: the answer may be large.
 pub(super) struct Completed<'a> {
     pub(super) lease: &'a Lease,
     pub(super) completion: &'a Completion,
+    /// In microseconds since 1970; `None` is for as long as Redis keeps it.
+    pub(super) expires_at: Option<i64>,
 }
 
 impl ToRedisArgs for Completed<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        let head = head(true, self.lease, Some(&self.completion.fingerprint));
+        let mut head = head(true, self.lease, Some(&self.completion.fingerprint));
+        let expires_at = self.expires_at.unwrap_or(i64::MAX).to_be_bytes();
+        head[DEADLINES].copy_from_slice([expires_at; 2].as_flattened());
         let answer = &self.completion.answer;
         let mut arg = out.bufmut_for_next_arg(HEAD_BYTES + answer.len());
         arg.put_slice(&head);
