@@ -1,19 +1,25 @@
 //! The server that is killed: this test binary, run again.
 
-use std::{io::BufRead as _, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::ready, io::BufRead as _, pin::pin, sync::Arc, time::Duration,
+};
 
-use http::Request;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use purlin_idempotency::LeaseLost;
-use tokio::net::TcpListener;
+use purlin_idempotency::{InFlight, LeaseLost};
+use tokio::{net::TcpListener, select, sync::Notify, task::yield_now};
 use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     ground::Place,
     stops::{Point, Stops},
     tell,
-    work::{Mode, Setup, service},
+    work::{Mode, Served, Serving, Setup, serve},
 };
 
 /// What a process is told.
@@ -25,6 +31,15 @@ pub(crate) struct Orders {
 }
 
 pub(crate) const VARIABLE: &str = "PURLIN_IDEMPOTENCY_CHILD";
+
+/// What it is told.
+pub(crate) const GO_ON: &str = "go on";
+pub(crate) const SHUT_DOWN: &str = "shut down";
+
+/// What it says when a request has come.
+pub(crate) const RECEIVED: &str = "received";
+/// What it says when it waits for what it is at work on, to end then.
+pub(crate) const DRAINS: &str = "drains";
 
 impl Orders {
     pub(crate) fn new(place: &Place, mode: Mode, lease_lost: LeaseLost) -> Self {
@@ -40,6 +55,11 @@ impl Orders {
         self
     }
 
+    pub(crate) fn waiting(mut self, timeout: Duration) -> Self {
+        self.setup.in_flight = InFlight::Wait { timeout };
+        self
+    }
+
     pub(crate) fn stopping(mut self, point: Point) -> Self {
         self.stop = Some(point);
         self
@@ -51,17 +71,21 @@ impl Orders {
             mode,
             lease_lost,
             lease_ttl,
+            in_flight,
             ..
         } = self.setup;
-        let millis = lease_ttl.as_millis();
-        format!(
-            "{mode:?} {lease_lost:?} {millis} {stop} {}",
-            self.place.to_env()
-        )
+        let ttl = lease_ttl.as_millis();
+        let wait = match in_flight {
+            InFlight::Reject => String::new(),
+            InFlight::Wait { timeout } => timeout.as_millis().to_string(),
+        };
+        let place = self.place.to_env();
+        format!("{mode:?} {lease_lost:?} {ttl} {wait} {stop} {place}")
     }
 
     fn from_env(text: &str) -> Self {
-        let [mode, lease_lost, millis, stop, place] = text.splitn(5, ' ').collect::<Vec<_>>()[..]
+        let [mode, lease_lost, ttl, wait, stop, place] =
+            text.splitn(6, ' ').collect::<Vec<_>>()[..]
         else {
             panic!("no orders: {text}");
         };
@@ -76,8 +100,12 @@ impl Orders {
             "Reexecute" => LeaseLost::Reexecute,
             _ => panic!("not a policy: {lease_lost}"),
         };
-        let orders = Self::new(&Place::from_env(place), mode, lease_lost)
-            .with_lease_ttl(Duration::from_millis(millis.parse().unwrap()));
+        let millis = |text: &str| Duration::from_millis(text.parse().unwrap());
+        let mut orders = Self::new(&Place::from_env(place), mode, lease_lost);
+        orders = orders.with_lease_ttl(millis(ttl));
+        if !wait.is_empty() {
+            orders = orders.waiting(millis(wait));
+        }
         Self {
             stop: (!stop.is_empty()).then(|| stop.parse().unwrap()),
             ..orders
@@ -93,28 +121,50 @@ async fn serving_child() {
     };
     let orders = Orders::from_env(&orders);
     let stops = Stops::new(orders.stop);
-    let in_thread = Arc::clone(&stops);
+    let shut_down = Arc::new(Notify::new());
+    obey(Arc::clone(&stops), Arc::clone(&shut_down));
+    let open = orders.place.open(3).await;
+    let Serving { service, drain } = serve(&open, orders.setup, Arc::clone(&stops));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    tell(&format!("listening {}", listener.local_addr().unwrap()));
+    select! {
+        () = accept(listener, service, stops) => {}
+        () = shut_down.notified() => {}
+    }
+    let mut drain = pin!(drain);
+    select! {
+        biased;
+        drained = &mut drain => panic!("{drained:?} while a handler is at work"),
+        () = ready(()) => tell(DRAINS),
+    }
+    drain.await.unwrap();
+}
+
+fn obey(stops: Arc<Stops>, shut_down: Arc<Notify>) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
-            assert_eq!(line.unwrap(), "go on");
-            in_thread.go_on();
+            match &*line.unwrap() {
+                GO_ON => stops.go_on(),
+                SHUT_DOWN => shut_down.notify_one(),
+                line => panic!("not an order: {line}"),
+            }
         }
         // The test is gone.
         std::process::exit(1);
     });
-    let open = orders.place.open(3).await;
-    let service = service(&open, orders.setup, Arc::clone(&stops));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    tell(&format!("listening {}", listener.local_addr().unwrap()));
+}
+
+async fn accept(listener: TcpListener, service: Served<Incoming>, stops: Arc<Stops>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (service, stops) = (service.clone(), Arc::clone(&stops));
         let service = service_fn(move |request: Request<Incoming>| {
             let (service, stops) = (service.clone(), Arc::clone(&stops));
             async move {
-                let response = service.oneshot(request).await;
+                tell(RECEIVED);
+                let response = service.oneshot(request).await?;
                 stops.at(Point::BeforeAnswer).await;
-                response
+                Ok::<_, Infallible>(in_halves(response, stops).await)
             }
         });
         let service = TowerToHyperService::new(service);
@@ -124,4 +174,26 @@ async fn serving_child() {
             let _ = connection.await;
         });
     }
+}
+
+/// A response that stands still when the first half of its body is sent.
+async fn in_halves<B>(
+    response: Response<B>,
+    stops: Arc<Stops>,
+) -> Response<impl Body<Data = Bytes, Error = Infallible>>
+where
+    B: Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    let (head, body) = response.into_parts();
+    let mut first = body.collect().await.unwrap().to_bytes();
+    let second = first.split_off(first.len() / 2);
+    let second = async move {
+        // What hyper has is sent while it waits for more.
+        yield_now().await;
+        stops.at(Point::MidAnswer).await;
+        second
+    };
+    let halves = stream::iter([first]).chain(stream::once(second));
+    let frames = halves.map(|half| Ok(Frame::data(half)));
+    Response::from_parts(head, StreamBody::new(Box::pin(frames)))
 }

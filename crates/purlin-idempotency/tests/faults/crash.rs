@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use purlin_idempotency::LeaseLost;
+use purlin_testkit::PostgresServer;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     child::Orders,
+    duplicates::{Company, Duplicates},
     ground::{Ground, KEY, Kind},
     process::{Answer, BODY, OTHER_BODY, Server, retry, send},
     say,
@@ -18,12 +20,12 @@ use crate::{
 const AT_A_TIME: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
-struct Cell {
-    kind: Kind,
+pub(crate) struct Cell {
+    pub(crate) kind: Kind,
     mode: Mode,
     lease_lost: LeaseLost,
-    point: Point,
-    duplicates: bool,
+    pub(crate) point: Point,
+    pub(crate) duplicates: Duplicates,
 }
 
 /// What must be there in the end.
@@ -45,7 +47,7 @@ impl Cell {
         if self.mode == Mode::Transactional {
             // Nothing of what was killed is left, so that it is no attempt.
             return match self.point {
-                Point::InHandler | Point::BetweenWrites | Point::Written => {
+                Point::InHandler | Point::BetweenWrites | Point::Written | Point::Draining => {
                     end(false, &[1, 1], [1, 1])
                 }
                 _ => end(false, &[1], [1, 1]),
@@ -53,7 +55,9 @@ impl Cell {
         }
         let again = self.lease_lost == LeaseLost::Reexecute;
         match self.point {
-            Point::BeforeClaim | Point::Completed | Point::BeforeAnswer => end(false, &[1], [1, 1]),
+            Point::BeforeClaim | Point::Completed | Point::BeforeAnswer | Point::MidAnswer => {
+                end(false, &[1], [1, 1])
+            }
             Point::Claimed if again => end(false, &[2], [1, 1]),
             Point::Claimed => end(true, &[], [0, 0]),
             // What was written outside of the record's transaction stays.
@@ -63,32 +67,34 @@ impl Cell {
             Point::InHandler | Point::Extended | Point::Joined => end(true, &[1], [0, 0]),
             _ if joins && again => end(false, &[1, 2], [1, 1]),
             _ if joins => end(true, &[1], [0, 0]),
-            Point::BetweenWrites if again => end(false, &[1, 2], [2, 1]),
-            Point::BetweenWrites => end(true, &[1], [1, 0]),
+            Point::BetweenWrites | Point::Draining if again => end(false, &[1, 2], [2, 1]),
+            Point::BetweenWrites | Point::Draining => end(true, &[1], [1, 0]),
             Point::Written if again => end(false, &[1, 2], [2, 2]),
             Point::Written => end(true, &[1], [1, 1]),
         }
     }
 
-    async fn run(self) -> Option<String> {
-        let ground = Ground::create(self.kind).await?;
+    async fn run(self, ground: Ground) -> String {
         let orders = Orders::new(&ground.place, self.mode, self.lease_lost);
-        let mut first = Server::start(&orders.clone().stopping(self.point)).await;
-        let mut attempts = Vec::new();
+        let meeting = self.duplicates.orders(&orders);
+        let mut company = Company::start(self, &meeting).await;
+        let mut first = Server::start(&meeting.stopping(self.point)).await;
         let pending = tokio::spawn(send(first.address, KEY, BODY));
         first.stopped().await;
-        let mut seen = Vec::new();
-        if self.duplicates {
-            let second = Server::start(&orders).await;
-            seen = self.send_duplicates(&first, &second).await;
-            attempts.extend(second.kill().await);
+        if let Some(company) = &mut company {
+            company.meet(&mut first).await;
         }
-        attempts.extend(first.kill().await);
-        assert_eq!(
-            pending.await.unwrap(),
-            None,
-            "{self:?}: an answer of the dead"
-        );
+        if self.point == Point::Draining {
+            first.shut_down().await;
+        }
+        let mut attempts = first.kill().await;
+        let broken_off = pending.await.unwrap().expect_err("an answer of the dead");
+        let mut seen = Vec::new();
+        if let Some(company) = company {
+            let (answers, more) = company.end().await;
+            seen = answers;
+            attempts.extend(more);
+        }
         if self.mode == Mode::Transactional {
             let (effects, record) = (ground.effects().await, ground.completed().await);
             assert_eq!(
@@ -99,6 +105,17 @@ impl Cell {
 
         let heir = Server::start(&orders).await;
         let answer = retry(heir.address, KEY).await;
+        // Whoever was told something was told this.
+        for earlier in seen.iter().filter(|answer| answer.is_definite()) {
+            assert_eq!(earlier.body, answer.body, "{self:?}");
+        }
+        let begun = &broken_off.body;
+        assert!(answer.body.starts_with(begun), "{self:?}: {begun}");
+        assert_eq!(
+            !begun.is_empty(),
+            self.point == Point::MidAnswer,
+            "{self:?}"
+        );
         // Known now: to everybody, and for good.
         let after = Server::start(&orders).await;
         let again = retry(after.address, KEY).await;
@@ -120,30 +137,10 @@ impl Cell {
             self.expected(),
             "{self:?}: {answer:?}, duplicates {seen:?}"
         );
-        Some(self.row(&seen, &answer, &end))
+        self.row(&seen, &answer, &end)
     }
 
-    /// The same request and another one under its key, to the process that stands still and to
-    /// another one: none is executed beside the first.
-    async fn send_duplicates(&self, first: &Server, second: &Server) -> Vec<String> {
-        let mut seen = Vec::new();
-        for (body, allowed) in [(BODY, [201, 409]), (OTHER_BODY, [422, 409])] {
-            for server in [first, second] {
-                let answer = send(server.address, KEY, body).await.unwrap();
-                let status = answer.status.as_u16();
-                // Another process cannot read while a writer of SQLite stands still.
-                let locked = self.kind == Kind::Sqlite && answer.is("store-unavailable");
-                assert!(
-                    allowed.contains(&status) || locked,
-                    "{self:?}: {answer:?} to {body}"
-                );
-                seen.push(answer.word());
-            }
-        }
-        seen
-    }
-
-    fn row(&self, seen: &[String], answer: &Answer, end: &End) -> String {
+    fn row(&self, seen: &[Answer], answer: &Answer, end: &End) -> String {
         let guarantee = match (self.mode, self.lease_lost) {
             (Mode::Transactional, _) => "transactional".to_owned(),
             (Mode::Leased, lost) => format!("lease, {lost:?}"),
@@ -152,7 +149,7 @@ impl Cell {
         let seen = if seen.is_empty() {
             "none".to_owned()
         } else {
-            seen.join(", ")
+            seen.iter().map(Answer::word).collect::<Vec<_>>().join(", ")
         };
         format!(
             "| {:?} | {guarantee} | {} | {seen} | {} | {:?} | {}+{} |",
@@ -167,23 +164,53 @@ impl Cell {
 }
 
 async fn matrix(kind: Kind, mode: Mode) {
+    let mut server = None;
+    if kind == Kind::PgBouncer {
+        let Some(started) = PostgresServer::start() else {
+            return;
+        };
+        server = Some(Arc::new(started));
+    }
+    let (at_a_time, mut running) = (Arc::new(Semaphore::new(AT_A_TIME)), JoinSet::new());
+    for (at, cell) in cells(kind, mode).into_iter().enumerate() {
+        let (at_a_time, server) = (Arc::clone(&at_a_time), server.clone());
+        running.spawn(async move {
+            let _permit = at_a_time.acquire().await.unwrap();
+            let ground = match &server {
+                Some(server) => Ground::behind_pgbouncer(server, &format!("cell{at}")).await?,
+                None => Ground::create(kind).await?,
+            };
+            Some((at, cell.run(ground).await))
+        });
+    }
+    let mut rows = running.join_all().await;
+    rows.sort_unstable();
+    say(
+        "| store | guarantee | killed at | duplicates meanwhile (same to it, to another; other to it, to another) | retry | attempts | effects |",
+    );
+    for (_, row) in rows.into_iter().flatten() {
+        say(&row);
+    }
+}
+
+fn cells(kind: Kind, mode: Mode) -> Vec<Cell> {
+    let policies = match mode {
+        Mode::Transactional => &[LeaseLost::Indeterminate][..],
+        Mode::Leased | Mode::CompleteIn => &[LeaseLost::Indeterminate, LeaseLost::Reexecute],
+    };
     let mut cells = Vec::new();
-    for lease_lost in [LeaseLost::Indeterminate, LeaseLost::Reexecute] {
-        if mode == Mode::Transactional && lease_lost == LeaseLost::Reexecute {
-            continue;
-        }
+    for &lease_lost in policies {
         for point in Point::ALL {
-            if mode != Mode::CompleteIn && point == Point::Joined {
-                continue;
-            }
-            // A transaction has no heartbeats, and a lease whose heartbeats stand still ends while
-            // duplicates are sent.
+            // A transaction has no heartbeats.
             let heartbeat = point == Point::Extended;
-            if mode == Mode::Transactional && heartbeat {
+            if (mode != Mode::CompleteIn && point == Point::Joined)
+                || (mode == Mode::Transactional && heartbeat)
+            {
                 continue;
             }
-            for duplicates in [false, true] {
-                if duplicates && heartbeat {
+            for duplicates in Duplicates::ALL {
+                // A lease whose heartbeats stand still ends while duplicates are sent.
+                if duplicates == Duplicates::Answered && heartbeat {
                     continue;
                 }
                 cells.push(Cell {
@@ -196,22 +223,7 @@ async fn matrix(kind: Kind, mode: Mode) {
             }
         }
     }
-    let (at_a_time, mut running) = (Arc::new(Semaphore::new(AT_A_TIME)), JoinSet::new());
-    for (at, cell) in cells.into_iter().enumerate() {
-        let at_a_time = Arc::clone(&at_a_time);
-        running.spawn(async move {
-            let _permit = at_a_time.acquire().await.unwrap();
-            (at, cell.run().await)
-        });
-    }
-    let mut rows = running.join_all().await;
-    rows.sort_unstable();
-    say(
-        "| store | guarantee | killed at | duplicates meanwhile (same to it, to another; other to it, to another) | retry | attempts | effects |",
-    );
-    for row in rows.into_iter().filter_map(|(_, row)| row) {
-        say(&row);
-    }
+    cells
 }
 
 macro_rules! matrices {
@@ -227,6 +239,8 @@ matrices! {
     postgres_transactional: Postgres Transactional;
     postgres_leased: Postgres Leased;
     postgres_complete_in: Postgres CompleteIn;
+    pgbouncer_transactional: PgBouncer Transactional;
+    pgbouncer_leased: PgBouncer Leased;
     sqlite_transactional: Sqlite Transactional;
     sqlite_leased: Sqlite Leased;
     sqlite_complete_in: Sqlite CompleteIn;

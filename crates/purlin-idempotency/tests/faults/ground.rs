@@ -8,12 +8,12 @@ use purlin_idempotency::{
 };
 use purlin_store::{
     Clock as _, SchemaName, SystemClock,
-    postgres::PostgresConfig,
+    postgres::{Pooling, PostgresConfig},
     redis::{KeySpace, RedisConfig, RedisHandle, driver::cmd},
     sqlite::{Durability, SqliteConfig},
     unix_micros,
 };
-use purlin_testkit::{TestFile, TestRedis, TestSchema};
+use purlin_testkit::{PgBouncer, PostgresServer, TestFile, TestRedis, TestSchema};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use crate::PATIENCE;
@@ -24,6 +24,8 @@ pub(crate) const KEY: &str = "k";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
+    /// Postgres through PgBouncer in transaction mode.
+    PgBouncer,
     Sqlite,
     Redis,
 }
@@ -45,6 +47,9 @@ pub(crate) struct Place {
 enum Holder {
     Schema {
         _schema: TestSchema,
+    },
+    Bouncer {
+        _bouncer: PgBouncer,
     },
     File {
         _file: TestFile,
@@ -93,6 +98,7 @@ impl Ground {
                 let place = Place::new(kind, &schema.url(), schema.name());
                 (place, Holder::Schema { _schema: schema })
             }
+            Kind::PgBouncer => unreachable!("it stands before a server of the test's own"),
             Kind::Sqlite => {
                 let file = TestFile::new();
                 let place = Place::new(kind, &file.path().display().to_string(), "");
@@ -110,11 +116,29 @@ impl Ground {
     /// A schema on a server of the test's own.
     pub(crate) async fn on_postgres(url: &str, schema: &str) -> Self {
         let place = Place::new(Kind::Postgres, url, schema);
+        Self::on_schema(place, Holder::Nobody).await
+    }
+
+    /// The same behind a PgBouncer, whose two sessions are for this ground alone; `None` without the
+    /// program.
+    pub(crate) async fn behind_pgbouncer(server: &PostgresServer, schema: &str) -> Option<Self> {
+        let bouncer = PgBouncer::start(server)?;
+        let bounced = bouncer.url();
+        let place = Place::new(Kind::PgBouncer, &server.url(), schema);
+        let holder = Holder::Bouncer { _bouncer: bouncer };
+        let mut ground = Self::on_schema(place, holder).await;
+        // For the processes: the test itself looks past it.
+        ground.place.url = bounced;
+        Some(ground)
+    }
+
+    async fn on_schema(place: Place, holder: Holder) -> Self {
+        let Place { url, name, .. } = &place;
         let pool = PostgresConfig::new(url).unwrap().connect().await.unwrap();
-        let sql = AssertSqlSafe(format!("create schema {schema}"));
+        let sql = AssertSqlSafe(format!("create schema {name}"));
         sqlx::raw_sql(sql).execute(&pool).await.unwrap();
         pool.close().await;
-        Self::prepare(place, Holder::Nobody).await
+        Self::prepare(place, holder).await
     }
 
     /// Keys of a server of the test's own.
@@ -244,6 +268,7 @@ impl Place {
         };
         let kind = match kind {
             "Postgres" => Kind::Postgres,
+            "PgBouncer" => Kind::PgBouncer,
             "Sqlite" => Kind::Sqlite,
             "Redis" => Kind::Redis,
             _ => panic!("not a kind: {kind}"),
@@ -255,14 +280,21 @@ impl Place {
 
     pub(crate) async fn open(&self, max_connections: u32) -> Open {
         match self.kind {
-            Kind::Postgres => {
+            Kind::Postgres | Kind::PgBouncer => {
+                let pooling = match self.kind {
+                    Kind::PgBouncer => Pooling::Transaction,
+                    _ => Pooling::Session,
+                };
                 let config = PostgresConfig::new(&self.url).unwrap();
                 let config = config
+                    .with_pooling(pooling)
                     .with_max_connections(max_connections)
                     .with_acquire_timeout(self.acquire_timeout);
                 let pool = config.connect().await.unwrap();
                 let schema = SchemaName::new(&self.name).unwrap();
-                let store = PostgresStore::new(pool.clone()).with_schema(schema);
+                let store = PostgresStore::new(pool.clone())
+                    .with_schema(schema)
+                    .with_pooling(pooling);
                 let effects = format!("{}.effects", self.name);
                 Open::Postgres {
                     pool,

@@ -5,6 +5,7 @@
 
 mod child;
 mod crash;
+mod duplicates;
 mod ground;
 mod postgres;
 mod process;

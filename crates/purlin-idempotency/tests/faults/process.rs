@@ -8,10 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use purlin_problem::BoxError;
 use tokio::{
     net::TcpStream,
     sync::mpsc,
@@ -20,7 +21,7 @@ use tokio::{
 
 use crate::{
     PATIENCE,
-    child::{Orders, VARIABLE},
+    child::{DRAINS, GO_ON, Orders, SHUT_DOWN, VARIABLE},
 };
 
 pub(crate) const BODY: &str = r#"{"amount":12}"#;
@@ -77,7 +78,13 @@ impl Server {
         self.until("stopped").await;
     }
 
-    async fn until(&mut self, prefix: &str) -> String {
+    /// Tells it to end, and waits until it waits for what it is at work on.
+    pub(crate) async fn shut_down(&mut self) {
+        self.order(SHUT_DOWN);
+        self.until(DRAINS).await;
+    }
+
+    pub(crate) async fn until(&mut self, prefix: &str) -> String {
         loop {
             let line = timeout(PATIENCE, self.lines.recv()).await;
             let line = line.expect("a process gets on").expect("a process lives");
@@ -96,7 +103,11 @@ impl Server {
     }
 
     pub(crate) fn go_on(&mut self) {
-        writeln!(self.stdin, "go on").unwrap();
+        self.order(GO_ON);
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.stdin, "{order}").unwrap();
     }
 
     /// `STOP` or `CONT`.
@@ -154,29 +165,58 @@ impl Answer {
     }
 }
 
-/// One request; `None` when the connection ends without an answer.
-pub(crate) async fn send(address: SocketAddr, key: &str, body: &'static str) -> Option<Answer> {
+/// A connection that has ended within an answer or before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenOff {
+    /// What has come of its body.
+    pub(crate) body: String,
+}
+
+pub(crate) type Received = Result<Answer, BrokenOff>;
+
+/// One request.
+pub(crate) async fn send(address: SocketAddr, key: &str, body: &'static str) -> Received {
     timeout(PATIENCE, try_send(address, key, body))
         .await
         .expect("a request ends")
 }
 
-async fn try_send(address: SocketAddr, key: &str, body: &'static str) -> Option<Answer> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+async fn try_send(address: SocketAddr, key: &str, body: &'static str) -> Received {
+    let mut seen = Vec::new();
+    let head = match exchange(address, key, body, &mut seen).await {
+        Ok(head) => head,
+        Err(_) => return Err(BrokenOff { body: text(seen) }),
+    };
+    Ok(Answer {
+        status: head.status,
+        replayed: head.headers.contains_key("idempotent-replayed"),
+        body: text(seen),
+    })
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+async fn exchange(
+    address: SocketAddr,
+    key: &str,
+    body: &'static str,
+    seen: &mut Vec<u8>,
+) -> Result<response::Parts, BoxError> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::post("/payments")
         .header("host", "localhost")
         .header("idempotency-key", key)
         .body(Full::<Bytes>::from(body))
         .unwrap();
-    let (head, body) = sender.send_request(request).await.ok()?.into_parts();
-    let body: Bytes = body.collect().await.ok()?.to_bytes();
-    Some(Answer {
-        status: head.status,
-        replayed: head.headers.contains_key("idempotent-replayed"),
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    })
+    let (head, mut body) = sender.send_request(request).await?.into_parts();
+    while let Some(frame) = body.frame().await {
+        seen.extend_from_slice(frame?.data_ref().unwrap());
+    }
+    Ok(head)
 }
 
 /// Retries as a client does, until it knows.

@@ -18,7 +18,7 @@ use crate::{
     process::{Answer, BODY},
     say,
     stops::{Point, Stops},
-    work::{Mode, Served, Setup, service},
+    work::{Mode, Served, Setup, serve},
 };
 
 /// The deadline of a call to the store.
@@ -68,7 +68,7 @@ impl Scene {
         Self {
             name,
             ground,
-            service: service(open, setup, Arc::clone(&stops)),
+            service: serve(open, setup, Arc::clone(&stops)).service,
             stops,
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     PATIENCE,
     child::Orders,
     ground::{Ground, KEY, Kind},
-    process::{BODY, Server, retry, send},
+    process::{Answer, BODY, Received, Server, retry, send},
     say,
     stops::Point,
     work::Mode,
@@ -22,7 +22,7 @@ struct Scene {
     ground: Ground,
     sleeper: Server,
     other: Server,
-    pending: tokio::task::JoinHandle<Option<crate::process::Answer>>,
+    pending: tokio::task::JoinHandle<Received>,
 }
 
 impl Scene {
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// Wakes the sleeper up, and says what its client gets.
-    async fn wake(&mut self) -> crate::process::Answer {
+    async fn wake(&mut self) -> Answer {
         self.sleeper.go_on();
         self.sleeper.signal("CONT");
         let answer = (&mut self.pending).await.unwrap();

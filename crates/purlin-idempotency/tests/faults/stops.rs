@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use http::Extensions;
 use purlin_idempotency::{
     IdempotencyStore, RecordId, ScopeId, TransactionalStore,
-    store::{Begun, Claim, Claimed, Completion, Existing, Fenced, Lease, Settled, UnitOfWork},
+    store::{
+        Begun, Claim, Claimed, Completion, Existing, Fenced, Lease, Settled, State, UnitOfWork,
+    },
 };
 use purlin_store::StoreError;
 use tokio::{sync::Semaphore, time::timeout};
@@ -39,12 +41,16 @@ pub(crate) enum Point {
     Completed,
     /// P8
     BeforeAnswer,
+    /// P9: a part of the response is on its way.
+    MidAnswer,
     /// P10: the lease was extended while the handler works, before it has written anything.
     Extended,
+    /// P11: the process is told to end while the handler is between two writes, and waits for it.
+    Draining,
 }
 
 impl Point {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::BeforeClaim,
         Self::Claimed,
         Self::InHandler,
@@ -53,7 +59,9 @@ impl Point {
         Self::Joined,
         Self::Completed,
         Self::BeforeAnswer,
+        Self::MidAnswer,
         Self::Extended,
+        Self::Draining,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -66,7 +74,9 @@ impl Point {
             Self::Joined => "P6 completed in the transaction, not committed",
             Self::Completed => "P7 completed, reply lost",
             Self::BeforeAnswer => "P8 before the response",
+            Self::MidAnswer => "P9 in the middle of the response",
             Self::Extended => "P10 in a heartbeat",
+            Self::Draining => "P11 in the drain of a shutdown",
         }
     }
 }
@@ -134,6 +144,11 @@ impl Stops {
     }
 }
 
+/// What a process says before it asks the store for the work.
+pub(crate) const ASKS: &str = "asks";
+/// What it says when somebody else is at the work.
+pub(crate) const IS_TOLD_TO_WAIT: &str = "is told to wait";
+
 /// A store that stands still before and after its calls.
 #[derive(Debug)]
 pub(crate) struct Stopping<S> {
@@ -148,12 +163,17 @@ impl<S: IdempotencyStore> IdempotencyStore for Stopping<S> {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        tell(ASKS);
         self.stops.at(Point::BeforeClaim).await;
-        let claimed = self.store.claim(claim).await;
-        if matches!(claimed, Ok(Claimed::Acquired(_))) {
-            self.stops.at(Point::Claimed).await;
+        let claimed = self.store.claim(claim).await?;
+        match &claimed {
+            Claimed::Acquired(_) => self.stops.at(Point::Claimed).await,
+            Claimed::Existing(existing) if matches!(existing.state, State::InFlight { .. }) => {
+                tell(IS_TOLD_TO_WAIT);
+            }
+            Claimed::Existing(_) => {}
         }
-        claimed
+        Ok(claimed)
     }
 
     async fn extend(&self, lease: &Lease, ttl: Duration) -> Result<Fenced, StoreError> {
@@ -196,12 +216,17 @@ impl<S: IdempotencyStore> IdempotencyStore for Stopping<S> {
 #[async_trait]
 impl<S: TransactionalStore> TransactionalStore for Stopping<S> {
     async fn begin(&self, id: &RecordId) -> Result<Begun, StoreError> {
+        tell(ASKS);
         self.stops.at(Point::BeforeClaim).await;
         match self.store.begin(id).await? {
             Begun::Started(unit) => {
                 self.stops.at(Point::Claimed).await;
                 let stops = Arc::clone(&self.stops);
                 Ok(Begun::Started(Box::new(StoppingUnit { unit, stops })))
+            }
+            Begun::Busy => {
+                tell(IS_TOLD_TO_WAIT);
+                Ok(Begun::Busy)
             }
             other => Ok(other),
         }

@@ -3,12 +3,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use purlin_idempotency::{
-    Answer, Execution, IdempotencyLayer, IdempotencyStore, LeaseLost, RequestBody,
-    RequestTransaction, ResponseBody, TransactionalStore,
+    Answer, DrainError, Execution, IdempotencyLayer, IdempotencyStore, InFlight, LeaseLost,
+    RequestBody, RequestTransaction, ResponseBody, TransactionalStore,
 };
 use purlin_problem::BoxError;
 use purlin_store::{
@@ -40,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) mode: Mode,
     pub(crate) lease_lost: LeaseLost,
     pub(crate) lease_ttl: Duration,
+    pub(crate) in_flight: InFlight,
     pub(crate) store_timeout: Duration,
     pub(crate) max_execution: Duration,
 }
@@ -50,6 +52,7 @@ impl Setup {
             mode,
             lease_lost,
             lease_ttl: LEASE_TTL,
+            in_flight: InFlight::Reject,
             store_timeout: PATIENCE,
             max_execution: PATIENCE,
         }
@@ -59,7 +62,14 @@ impl Setup {
 pub(crate) type Served<B> =
     BoxCloneSyncService<Request<B>, Response<ResponseBody<Full<Bytes>>>, Infallible>;
 
-pub(crate) fn service<B>(open: &Open, setup: Setup, stops: Arc<Stops>) -> Served<B>
+/// A service and how it ends.
+pub(crate) struct Serving<B> {
+    pub(crate) service: Served<B>,
+    /// Waits for what is being worked on.
+    pub(crate) drain: BoxFuture<'static, Result<(), DrainError>>,
+}
+
+pub(crate) fn serve<B>(open: &Open, setup: Setup, stops: Arc<Stops>) -> Serving<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -81,7 +91,7 @@ where
     }
 }
 
-fn transactional<B>(store: impl TransactionalStore, setup: Setup, work: Work) -> Served<B>
+fn transactional<B>(store: impl TransactionalStore, setup: Setup, work: Work) -> Serving<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -90,7 +100,7 @@ where
     wrap(layer, setup, work)
 }
 
-fn leased<B>(store: impl IdempotencyStore, setup: Setup, work: Work) -> Served<B>
+fn leased<B>(store: impl IdempotencyStore, setup: Setup, work: Work) -> Serving<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -102,15 +112,20 @@ where
     wrap(layer, setup, work)
 }
 
-fn wrap<M, B>(layer: IdempotencyLayer<M>, setup: Setup, work: Work) -> Served<B>
+fn wrap<M, B>(layer: IdempotencyLayer<M>, setup: Setup, work: Work) -> Serving<B>
 where
+    M: 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let layer = layer
+        .with_in_flight(setup.in_flight)
         .with_store_timeout(setup.store_timeout)
         .with_max_execution(setup.max_execution);
     let handler = service_fn(move |request| work.clone().run(request));
-    BoxCloneSyncService::new(layer.layer(handler))
+    Serving {
+        service: BoxCloneSyncService::new(layer.layer(handler)),
+        drain: Box::pin(async move { layer.drain(PATIENCE).await }),
+    }
 }
 
 /// A handler that writes its effect in two halves.
@@ -121,18 +136,22 @@ struct Work {
     stops: Arc<Stops>,
 }
 
+// One message, which PgBouncer gives to one session.
 macro_rules! write {
     ($executor:expr, $table:expr, $part:expr, $attempt:expr) => {{
-        let sql = format!("insert into {} (part, attempt) values ($1, $2)", $table);
-        let query = sqlx::query(AssertSqlSafe(sql)).bind($part as i64);
-        query.bind($attempt as i64).execute($executor).await?
+        let (table, attempt) = ($table, $attempt);
+        let sql = format!(
+            "insert into {table} (part, attempt) values ({}, {attempt})",
+            $part
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute($executor).await?
     }};
 }
 
 macro_rules! write_both {
     ($work:expr, $executor:expr, $table:expr, $attempt:expr) => {
         write!($executor, $table, 1, $attempt);
-        $work.stops.at(Point::BetweenWrites).await;
+        $work.between_writes().await;
         write!($executor, $table, 2, $attempt);
         $work.stops.at(Point::Written).await;
     };
@@ -185,6 +204,11 @@ impl Work {
         })
     }
 
+    async fn between_writes(&self) {
+        self.stops.at(Point::BetweenWrites).await;
+        self.stops.at(Point::Draining).await;
+    }
+
     async fn try_run<B>(&self, request: Request<RequestBody<B>>) -> Result<Answer, BoxError> {
         let extensions = request.extensions();
         let execution = Execution::of(extensions).unwrap();
@@ -220,7 +244,7 @@ impl Work {
             }
             (Open::Redis { redis, effects, .. }, _) => {
                 append(redis, effects, 1, attempt).await?;
-                self.stops.at(Point::BetweenWrites).await;
+                self.between_writes().await;
                 append(redis, effects, 2, attempt).await?;
                 self.stops.at(Point::Written).await;
             }

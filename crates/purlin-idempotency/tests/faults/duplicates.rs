@@ -1,0 +1,149 @@
+//! What else comes while the first request stands still: to its process, and to another one.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    child::{Orders, RECEIVED},
+    crash::Cell,
+    ground::{KEY, Kind},
+    process::{Answer, BODY, OTHER_BODY, Received, Server, send},
+    stops::{ASKS, IS_TOLD_TO_WAIT, Point},
+};
+
+/// How long a duplicate waits that is to learn how the first has ended.
+const LONG: Duration = Duration::from_secs(20);
+/// How long one waits that is to learn nothing.
+const SHORT: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duplicates {
+    None,
+    /// The same request, and another one under its key, which are answered while the first stands
+    /// still: at once by its process, and after a short wait by the other one.
+    Answered,
+    /// The same request, which still waits when the first is killed.
+    Waiting,
+}
+
+impl Duplicates {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Answered, Self::Waiting];
+
+    /// What the process of the first is told.
+    pub(crate) fn orders(self, orders: &Orders) -> Orders {
+        let mut orders = orders.clone();
+        if self == Self::Waiting {
+            orders = orders.waiting(LONG);
+            orders.place.busy_timeout = LONG;
+        }
+        orders
+    }
+}
+
+/// The other process, and what has become of the duplicates.
+#[derive(Debug)]
+pub(crate) struct Company {
+    cell: Cell,
+    second: Server,
+    answers: Vec<Answer>,
+    waiting_here: Option<JoinHandle<Received>>,
+    waiting_there: Option<JoinHandle<Received>>,
+}
+
+impl Company {
+    /// `orders` are those of the first process.
+    pub(crate) async fn start(cell: Cell, orders: &Orders) -> Option<Self> {
+        let orders = match cell.duplicates {
+            Duplicates::None => return None,
+            Duplicates::Answered => orders.clone().waiting(SHORT),
+            Duplicates::Waiting => orders.clone(),
+        };
+        Some(Self {
+            cell,
+            second: Server::start(&orders).await,
+            answers: Vec::new(),
+            waiting_here: None,
+            waiting_there: None,
+        })
+    }
+
+    /// Sends the duplicates, and goes on when they are answered or wait.
+    pub(crate) async fn meet(&mut self, first: &mut Server) {
+        match self.cell.duplicates {
+            Duplicates::None => {}
+            Duplicates::Answered => self.send_all(first).await,
+            Duplicates::Waiting => self.send_patient(first).await,
+        }
+    }
+
+    /// None is executed beside the first.
+    async fn send_all(&mut self, first: &Server) {
+        let cell = self.cell;
+        for (body, allowed) in [(BODY, [201, 409]), (OTHER_BODY, [422, 409])] {
+            for server in [first, &self.second] {
+                let answer = send(server.address, KEY, body).await.unwrap();
+                let status = answer.status.as_u16();
+                // Another process cannot read while a writer of SQLite stands still.
+                let locked = cell.kind == Kind::Sqlite && answer.is("store-unavailable");
+                assert!(
+                    allowed.contains(&status) || locked,
+                    "{cell:?}: {answer:?} to {body}"
+                );
+                self.answers.push(answer);
+            }
+        }
+    }
+
+    async fn send_patient(&mut self, first: &mut Server) {
+        let there = self.second.address;
+        match self.cell.point {
+            // The first is not at the work: not yet, or not any more.
+            Point::BeforeClaim | Point::BeforeAnswer | Point::MidAnswer => {
+                for address in [first.address, there] {
+                    self.answers.push(send(address, KEY, BODY).await.unwrap());
+                }
+            }
+            Point::Completed => {
+                self.wait_here(first).await;
+                self.answers.push(send(there, KEY, BODY).await.unwrap());
+            }
+            // Its own process does not know yet that it has the lease, and asks as any other.
+            Point::Claimed => self.wait_there().await,
+            _ => {
+                self.wait_here(first).await;
+                self.wait_there().await;
+            }
+        }
+    }
+
+    async fn wait_here(&mut self, first: &mut Server) {
+        self.waiting_here = Some(tokio::spawn(send(first.address, KEY, BODY)));
+        first.until(RECEIVED).await;
+    }
+
+    async fn wait_there(&mut self) {
+        self.waiting_there = Some(tokio::spawn(send(self.second.address, KEY, BODY)));
+        let sign = match self.cell.kind {
+            // Who waits for the write lock is told nothing.
+            Kind::Sqlite => ASKS,
+            _ => IS_TOLD_TO_WAIT,
+        };
+        self.second.until(sign).await;
+    }
+
+    /// The answers, when the first process is dead, and the attempts of the other one.
+    pub(crate) async fn end(mut self) -> (Vec<Answer>, Vec<u64>) {
+        let cell = self.cell;
+        if let Some(waiting) = self.waiting_here {
+            let received = waiting.await.unwrap();
+            received.expect_err("an answer of the dead");
+        }
+        if let Some(waiting) = self.waiting_there {
+            let answer = waiting.await.unwrap().expect("the process lives");
+            assert!(answer.is_definite(), "{cell:?}: {answer:?}");
+            self.answers.push(answer);
+        }
+        (self.answers, self.second.kill().await)
+    }
+}
