@@ -183,19 +183,16 @@ pub(crate) async fn send(address: SocketAddr, key: &str, body: &'static str) -> 
 
 async fn try_send(address: SocketAddr, key: &str, body: &'static str) -> Received {
     let mut seen = Vec::new();
-    let head = match exchange(address, key, body, &mut seen).await {
-        Ok(head) => head,
-        Err(_) => return Err(BrokenOff { body: text(seen) }),
-    };
-    Ok(Answer {
-        status: head.status,
-        replayed: head.headers.contains_key("idempotent-replayed"),
-        body: text(seen),
-    })
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap()
+    let head = exchange(address, key, body, &mut seen).await;
+    let body = String::from_utf8(seen).unwrap();
+    match head {
+        Ok(head) => Ok(Answer {
+            status: head.status,
+            replayed: head.headers.contains_key("idempotent-replayed"),
+            body,
+        }),
+        Err(_) => Err(BrokenOff { body }),
+    }
 }
 
 async fn exchange(
