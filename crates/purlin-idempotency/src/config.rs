@@ -20,7 +20,8 @@ pub enum InFlight {
     /// 409 with `Retry-After`, at once.
     #[default]
     Reject,
-    /// The answer, if it is there within this time; otherwise 409.
+    /// The answer, if it is there within this time; otherwise 409. When the first ends without one,
+    /// because its process has crashed for example, it gets what a retry gets, which may be to be executed.
     Wait {
         /// How long it waits at most; shorter than clients and proxies wait.
         timeout: Duration,

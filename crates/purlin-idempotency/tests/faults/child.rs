@@ -60,6 +60,12 @@ impl Orders {
         self
     }
 
+    /// Gives up soon when a writer of SQLite stands still.
+    pub(crate) fn impatient(mut self) -> Self {
+        self.place.busy_timeout = Duration::from_millis(500);
+        self
+    }
+
     pub(crate) fn stopping(mut self, point: Point) -> Self {
         self.stop = Some(point);
         self

@@ -22,7 +22,7 @@ const AT_A_TIME: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
     pub(crate) kind: Kind,
-    mode: Mode,
+    pub(crate) mode: Mode,
     lease_lost: LeaseLost,
     pub(crate) point: Point,
     pub(crate) duplicates: Duplicates,

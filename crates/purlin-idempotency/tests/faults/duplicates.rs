@@ -9,7 +9,8 @@ use crate::{
     crash::Cell,
     ground::{KEY, Kind},
     process::{Answer, BODY, OTHER_BODY, Received, Server, send},
-    stops::{ASKS, IS_TOLD_TO_WAIT, Point},
+    stops::{ASKS, IS_BUSY, Point},
+    work::Mode,
 };
 
 /// How long a duplicate waits that is to learn how the first has ended.
@@ -32,12 +33,11 @@ impl Duplicates {
 
     /// What the process of the first is told.
     pub(crate) fn orders(self, orders: &Orders) -> Orders {
-        let mut orders = orders.clone();
-        if self == Self::Waiting {
-            orders = orders.waiting(LONG);
-            orders.place.busy_timeout = LONG;
+        let orders = orders.clone();
+        match self {
+            Self::None | Self::Answered => orders,
+            Self::Waiting => orders.waiting(LONG),
         }
-        orders
     }
 }
 
@@ -56,7 +56,7 @@ impl Company {
     pub(crate) async fn start(cell: Cell, orders: &Orders) -> Option<Self> {
         let orders = match cell.duplicates {
             Duplicates::None => return None,
-            Duplicates::Answered => orders.clone().waiting(SHORT),
+            Duplicates::Answered => orders.clone().waiting(SHORT).impatient(),
             Duplicates::Waiting => orders.clone(),
         };
         Some(Self {
@@ -124,10 +124,13 @@ impl Company {
 
     async fn wait_there(&mut self) {
         self.waiting_there = Some(tokio::spawn(send(self.second.address, KEY, BODY)));
-        let sign = match self.cell.kind {
+        let sign = match (self.cell.mode, self.cell.kind) {
             // Who waits for the write lock is told nothing.
-            Kind::Sqlite => ASKS,
-            _ => IS_TOLD_TO_WAIT,
+            (Mode::Transactional, Kind::Sqlite) => ASKS,
+            // It ends with its process.
+            (Mode::Transactional, _) => IS_BUSY,
+            // A lease does not.
+            _ => ASKS,
         };
         self.second.until(sign).await;
     }

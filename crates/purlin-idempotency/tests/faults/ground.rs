@@ -36,7 +36,7 @@ pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) name: String,
-    /// How long the writers of SQLite wait for each other.
+    /// How long the writers of SQLite wait for each other, and whoever opens it.
     pub(crate) busy_timeout: Duration,
     /// How long a connection to Postgres is waited for, in this process.
     pub(crate) acquire_timeout: Duration,
@@ -252,7 +252,7 @@ impl Place {
             kind,
             url: url.to_owned(),
             name: name.to_owned(),
-            busy_timeout: Duration::from_millis(200),
+            busy_timeout: PATIENCE,
             acquire_timeout: PATIENCE,
         }
     }

@@ -43,7 +43,7 @@ impl Scene {
         let stopping = orders.clone().stopping(point).with_lease_ttl(SHORT);
         let mut sleeper = Server::start(&stopping).await;
         orders.stop = other_point;
-        let other = Server::start(&orders).await;
+        let other = Server::start(&orders.impatient()).await;
         let pending = tokio::spawn(send(sleeper.address, KEY, BODY));
         sleeper.stopped().await;
         sleeper.signal("STOP");

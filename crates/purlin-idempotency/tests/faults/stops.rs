@@ -14,9 +14,7 @@ use async_trait::async_trait;
 use http::Extensions;
 use purlin_idempotency::{
     IdempotencyStore, RecordId, ScopeId, TransactionalStore,
-    store::{
-        Begun, Claim, Claimed, Completion, Existing, Fenced, Lease, Settled, State, UnitOfWork,
-    },
+    store::{Begun, Claim, Claimed, Completion, Existing, Fenced, Lease, Settled, UnitOfWork},
 };
 use purlin_store::StoreError;
 use tokio::{sync::Semaphore, time::timeout};
@@ -146,8 +144,8 @@ impl Stops {
 
 /// What a process says before it asks the store for the work.
 pub(crate) const ASKS: &str = "asks";
-/// What it says when somebody else is at the work.
-pub(crate) const IS_TOLD_TO_WAIT: &str = "is told to wait";
+/// What it says when it has met the transaction of somebody else.
+pub(crate) const IS_BUSY: &str = "is busy";
 
 /// A store that stands still before and after its calls.
 #[derive(Debug)]
@@ -165,15 +163,11 @@ impl<S: IdempotencyStore> IdempotencyStore for Stopping<S> {
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         tell(ASKS);
         self.stops.at(Point::BeforeClaim).await;
-        let claimed = self.store.claim(claim).await?;
-        match &claimed {
-            Claimed::Acquired(_) => self.stops.at(Point::Claimed).await,
-            Claimed::Existing(existing) if matches!(existing.state, State::InFlight { .. }) => {
-                tell(IS_TOLD_TO_WAIT);
-            }
-            Claimed::Existing(_) => {}
+        let claimed = self.store.claim(claim).await;
+        if matches!(claimed, Ok(Claimed::Acquired(_))) {
+            self.stops.at(Point::Claimed).await;
         }
-        Ok(claimed)
+        claimed
     }
 
     async fn extend(&self, lease: &Lease, ttl: Duration) -> Result<Fenced, StoreError> {
@@ -225,7 +219,7 @@ impl<S: TransactionalStore> TransactionalStore for Stopping<S> {
                 Ok(Begun::Started(Box::new(StoppingUnit { unit, stops })))
             }
             Begun::Busy => {
-                tell(IS_TOLD_TO_WAIT);
+                tell(IS_BUSY);
                 Ok(Begun::Busy)
             }
             other => Ok(other),

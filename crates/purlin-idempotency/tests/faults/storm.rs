@@ -18,10 +18,9 @@ async fn storm(kind: Kind, mode: Mode) {
     let Some(ground) = Ground::create(kind).await else {
         return;
     };
-    // A loaded machine lets no lease lapse, and no writer give up.
+    // A loaded machine lets no lease lapse.
     let mut orders = Orders::new(&ground.place, mode, LeaseLost::Indeterminate);
     orders.setup.lease_ttl = PATIENCE;
-    orders.place.busy_timeout = PATIENCE;
     let servers = [Server::start(&orders).await, Server::start(&orders).await];
     let mut requests = JoinSet::new();
     for n in 0..REQUESTS {
