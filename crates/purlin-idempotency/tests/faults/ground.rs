@@ -38,8 +38,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// How long the writers of SQLite wait for each other, and whoever opens it.
     pub(crate) busy_timeout: Duration,
-    /// How long a connection to Postgres is waited for, in this process.
-    pub(crate) acquire_timeout: Duration,
+    /// How long a connection to Postgres is waited for, or an answer of Redis, in this process.
+    pub(crate) server_timeout: Duration,
 }
 
 /// What holds the place, for as long as the cell lasts.
@@ -253,7 +253,7 @@ impl Place {
             url: url.to_owned(),
             name: name.to_owned(),
             busy_timeout: PATIENCE,
-            acquire_timeout: PATIENCE,
+            server_timeout: PATIENCE,
         }
     }
 
@@ -289,7 +289,7 @@ impl Place {
                 let config = config
                     .with_pooling(pooling)
                     .with_max_connections(max_connections)
-                    .with_acquire_timeout(self.acquire_timeout);
+                    .with_acquire_timeout(self.server_timeout);
                 let pool = config.connect().await.unwrap();
                 let schema = SchemaName::new(&self.name).unwrap();
                 let store = PostgresStore::new(pool.clone())
@@ -314,7 +314,7 @@ impl Place {
             }
             Kind::Redis => {
                 let redis = RedisConfig::node(&*self.url)
-                    .with_timeout(Duration::from_millis(500))
+                    .with_timeout(self.server_timeout)
                     .open()
                     .unwrap();
                 let records = KeySpace::new(&format!("{}:records", self.name)).unwrap();

@@ -60,7 +60,7 @@ async fn postgres_breaks_under_requests_and_comes_back() {
                 let ground = Ground::on_postgres(&server.url(), &schema).await;
                 let place = Place {
                     // A handler waits for a connection that long while the server is down.
-                    acquire_timeout: STORE_TIMEOUT,
+                    server_timeout: STORE_TIMEOUT,
                     ..ground.place.clone()
                 };
                 let open = place.open(2).await;

@@ -8,7 +8,7 @@ use purlin_testkit::{FaultProxy, RedisServer};
 use crate::{
     LEASE_TTL,
     ground::{Ground, Kind, Open, Place},
-    scene::{Scene, ask, ended},
+    scene::{STORE_TIMEOUT, Scene, ask, ended},
     stops::Point,
     work::Mode,
 };
@@ -34,7 +34,11 @@ async fn redis_breaks_under_requests_and_comes_back() {
                 }
                 let prefix = format!("test{}", scenes.len());
                 let ground = Ground::on_redis(&server.url(), &prefix).await;
-                let open = ground.place.open(1).await;
+                let place = Place {
+                    server_timeout: STORE_TIMEOUT,
+                    ..ground.place.clone()
+                };
+                let open = place.open(1).await;
                 let what = if freeze { "frozen" } else { "killed" };
                 let name = name(&format!("{what}, appendfsync {fsync}"), point);
                 let mut setup = Scene::setup(Mode::Leased, Some(point));
@@ -78,7 +82,11 @@ async fn redis_restarts_while_nothing_happens() {
         return;
     };
     let ground = Ground::on_redis(&server.url(), "test").await;
-    let open = ground.place.open(1).await;
+    let place = Place {
+        server_timeout: STORE_TIMEOUT,
+        ..ground.place.clone()
+    };
+    let open = place.open(1).await;
     let name = "Redis: restarted between two requests | Leased | idle".to_owned();
     let scene = Scene::new(name, ground, &open, Mode::Leased, None);
     let first = ask(scene.service.clone()).await;
@@ -99,6 +107,7 @@ async fn a_command_or_its_reply_is_lost() {
             let proxy = FaultProxy::before(&ground.place.url).await;
             let place = Place {
                 url: proxy.url(&ground.place.url),
+                server_timeout: STORE_TIMEOUT,
                 ..ground.place.clone()
             };
             let open = place.open(1).await;
