@@ -146,10 +146,11 @@ impl Cell {
             (Mode::Leased, lost) => format!("lease, {lost:?}"),
             (Mode::CompleteIn, lost) => format!("lease, complete_in, {lost:?}"),
         };
-        let seen = if seen.is_empty() {
-            "none".to_owned()
-        } else {
-            seen.iter().map(Answer::word).collect::<Vec<_>>().join(", ")
+        let seen = seen.iter().map(Answer::word).collect::<Vec<_>>().join(", ");
+        let seen = match self.duplicates {
+            Duplicates::None => "none".to_owned(),
+            Duplicates::Answered => seen,
+            Duplicates::Waiting => format!("waiting: {seen}"),
         };
         format!(
             "| {:?} | {guarantee} | {} | {seen} | {} | {:?} | {}+{} |",
