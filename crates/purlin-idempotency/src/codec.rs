@@ -12,6 +12,9 @@ use crate::RecordId;
 /// answer of one record to another; and put the id of its key into what it writes, so that keys can
 /// be changed while old answers are kept.
 ///
+/// The `Debug` output of a layer has that of its codec in it: do not derive it on a type that holds a
+/// key, but write one that shows the id of the key at most.
+///
 /// What cannot be encoded is not kept: the effect is remembered, and a retry gets 409
 /// `idempotency-answer-unavailable`, as it does when an answer cannot be decoded.
 pub trait AnswerCodec: fmt::Debug + Send + Sync + 'static {

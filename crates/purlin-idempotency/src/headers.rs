@@ -1,4 +1,4 @@
-//! Which headers of an answer are kept.
+//! Which headers of an answer are kept, and which are made anew.
 
 use http::{
     HeaderMap, HeaderName,
@@ -16,11 +16,11 @@ const NOT_KEPT: [HeaderName; 14] = [
     PROXY_AUTHENTICATE,
     CONNECTION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
-    // Made anew from the body.
+    // Made anew from the body and the trailers.
     CONTENT_LENGTH,
+    TRAILER,
     DATE,
     AGE,
     SERVER,
@@ -64,4 +64,14 @@ pub(crate) fn kept(headers: &HeaderMap, more: &[HeaderName]) -> HeaderMap {
         kept.append(name.clone(), value.clone());
     }
     kept
+}
+
+/// Names the trailers that follow. In HTTP/1.1 those that are not named are not sent, nor are any after
+/// a body of known length.
+pub(crate) fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRAILER);
+    for name in trailers.keys() {
+        headers.append(TRAILER, name.clone().into());
+    }
 }

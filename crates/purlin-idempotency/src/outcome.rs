@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE, response::Parts};
 use purlin_problem::{PROBLEM_JSON, ProblemDetails, violation};
 
@@ -77,7 +78,14 @@ impl Said<'_> {
             return Some(in_head.map_or(OK, code));
         };
         if content_type.starts_with(b"application/grpc-web") {
-            return Some(in_head.map_or_else(|| web_status(body).unwrap_or(UNKNOWN), code));
+            let in_body = || {
+                if content_type.starts_with(b"application/grpc-web-text") {
+                    web_status(&web_text(body)?)
+                } else {
+                    web_status(body)
+                }
+            };
+            return Some(in_head.map_or_else(|| in_body().unwrap_or(UNKNOWN), code));
         }
         let in_trailers = trailers.and_then(|trailers| trailers.get("grpc-status"));
         // An answer without one is broken.
@@ -125,4 +133,13 @@ fn web_status(mut body: &[u8]) -> Option<u8> {
         body = rest;
     }
     None
+}
+
+/// What stands in a gRPC-Web answer that is text: Base64, in pieces that end with padding of their own.
+fn web_text(body: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(body.len());
+    for piece in body.split(|byte| *byte == b'=') {
+        STANDARD_NO_PAD.decode_vec(piece, &mut bytes).ok()?;
+    }
+    Some(bytes)
 }

@@ -19,15 +19,21 @@ use sqlx::{Database, Transaction};
 ///
 /// With the feature `axum` it is an extractor; an `Option` of it is `None` for a request without a key.
 pub struct RequestTransaction<DB: Database> {
-    transaction: Option<Transaction<'static, DB>>,
+    transaction: Option<Lent<DB>>,
     slot: Slot<DB>,
+}
+
+/// A transaction that its store takes back wherever it is dropped.
+pub(crate) struct Lent<DB: Database> {
+    transaction: Option<Transaction<'static, DB>>,
+    dropped: fn(Transaction<'static, DB>),
 }
 
 /// Where it is while nobody uses it.
 pub(crate) struct Slot<DB: Database>(Arc<Mutex<Place<DB>>>);
 
 enum Place<DB: Database> {
-    AtHome(Transaction<'static, DB>),
+    AtHome(Lent<DB>),
     Away,
     /// The unit of work is over: what comes back is rolled back.
     Closed,
@@ -46,12 +52,30 @@ impl<DB: Database> RequestTransaction<DB> {
     }
 }
 
+impl<DB: Database> Lent<DB> {
+    /// `dropped` gets it when nobody else has ended it.
+    pub(crate) fn new(
+        transaction: Transaction<'static, DB>,
+        dropped: fn(Transaction<'static, DB>),
+    ) -> Self {
+        let transaction = Some(transaction);
+        Self {
+            transaction,
+            dropped,
+        }
+    }
+
+    pub(crate) fn into_inner(mut self) -> Transaction<'static, DB> {
+        self.transaction.take().expect(NEVER_EMPTY)
+    }
+}
+
 /// The slot of a unit of work. On drop the transaction is taken out of it and rolled back: the
 /// extensions of the request have the slot too, and may live longer.
 pub(crate) struct Home<DB: Database>(Slot<DB>);
 
 impl<DB: Database> Home<DB> {
-    pub(crate) fn new(transaction: Transaction<'static, DB>) -> Self {
+    pub(crate) fn new(transaction: Lent<DB>) -> Self {
         Self(Slot(Arc::new(Mutex::new(Place::AtHome(transaction)))))
     }
 
@@ -61,7 +85,7 @@ impl<DB: Database> Home<DB> {
     }
 
     /// The transaction, if it is at home.
-    pub(crate) fn take(&self) -> Option<Transaction<'static, DB>> {
+    pub(crate) fn take(&self) -> Option<Lent<DB>> {
         self.0.take()
     }
 }
@@ -74,7 +98,7 @@ impl<DB: Database> Drop for Home<DB> {
 }
 
 impl<DB: Database> Slot<DB> {
-    fn take(&self) -> Option<Transaction<'static, DB>> {
+    fn take(&self) -> Option<Lent<DB>> {
         let mut place = self.place();
         match std::mem::replace(&mut *place, Place::Away) {
             Place::AtHome(transaction) => Some(transaction),
@@ -96,17 +120,41 @@ impl<DB: Database> Clone for Slot<DB> {
     }
 }
 
+const NEVER_EMPTY: &str = "it is only taken at the end";
+
+impl<DB: Database> Deref for Lent<DB> {
+    type Target = Transaction<'static, DB>;
+
+    fn deref(&self) -> &Self::Target {
+        self.transaction.as_ref().expect(NEVER_EMPTY)
+    }
+}
+
+impl<DB: Database> DerefMut for Lent<DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.transaction.as_mut().expect(NEVER_EMPTY)
+    }
+}
+
+impl<DB: Database> Drop for Lent<DB> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            (self.dropped)(transaction);
+        }
+    }
+}
+
 impl<DB: Database> Deref for RequestTransaction<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        self.transaction.as_ref().expect("it is only taken in drop")
+        self.transaction.as_ref().expect(NEVER_EMPTY)
     }
 }
 
 impl<DB: Database> DerefMut for RequestTransaction<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.transaction.as_mut().expect("it is only taken in drop")
+        self.transaction.as_mut().expect(NEVER_EMPTY)
     }
 }
 

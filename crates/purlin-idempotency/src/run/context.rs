@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     execution::RequestFingerprint,
     future::Working,
-    headers::kept,
+    headers::{announce, kept},
     in_process::Place,
     layer::Shared,
     replay_cache::Kept,
@@ -241,7 +241,10 @@ impl Context {
     pub(super) fn respond<R, E>(&self, work: Work<R, E>) -> Answered<R, E> {
         let retry_after = self.config.retry_after;
         Ok(match work {
-            Work::Whole(head, data, trailers) => {
+            Work::Whole(mut head, data, trailers) => {
+                if let Some(trailers) = &trailers {
+                    announce(&mut head.headers, trailers);
+                }
                 Response::from_parts(head, ResponseBody::whole(data, trailers))
             }
             Work::GoesOn(head, data, rest) => {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Most of what goes wrong is over soon: a connection was cut, a primary was replaced.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How work ended.
 pub(super) enum Ending {
@@ -55,19 +55,17 @@ impl Context {
     {
         let store = self.shared.engine.store().name();
         let limit = self.config.store_timeout;
-        let longest_pause = self.config.heartbeat_interval();
+        let pause = self.config.heartbeat_interval().min(PAUSE);
         let give_up_at = Instant::now() + self.config.max_execution.min(FAR);
         let running = self.shared.running.enter();
         tokio::spawn(async move {
             let _running = running;
-            let mut pause = FIRST_PAUSE;
             while Instant::now() < give_up_at {
-                tokio::time::sleep(pause.min(longest_pause)).await;
+                tokio::time::sleep(pause).await;
                 match deadline(store, operation, limit, call()).await {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "the end of work is not recorded yet"),
                 }
-                pause = pause.saturating_mul(2);
             }
         });
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header::LOCATION};
 use purlin_problem::{BoxError, Protocol};
 
-use crate::{Answer, Event, Rejection, ResponseBody, config::Config};
+use crate::{Answer, Event, Rejection, ResponseBody, config::Config, headers::announce};
 
 /// What a replay is marked by. Stripe's spelling; the draft has none.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -64,6 +64,9 @@ pub(super) fn replayed<R>(answer: &Answer) -> Option<Response<ResponseBody<R>>> 
     *response.headers_mut() = answer.headers.clone();
     let headers = response.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    if let Some(trailers) = &answer.trailers {
+        announce(headers, trailers);
+    }
     Some(response)
 }
 

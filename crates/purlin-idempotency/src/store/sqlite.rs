@@ -1,3 +1,4 @@
+mod guard;
 mod lease;
 mod row;
 mod sql;
@@ -75,8 +76,11 @@ const MIGRATIONS: Migrations = Migrations::new(
 ///
 /// # Hooks
 ///
-/// A unit of work sets the rollback hook of its connection, to find out when SQLite has rolled back by
-/// itself: a handler that sets one too takes that from it.
+/// SQLite may roll a transaction back by itself, when the disk is full or by `ON CONFLICT ROLLBACK`. A
+/// unit of work sets the commit hook and the rollback hook of its connection, so that what a handler
+/// writes after that is refused, as is a `COMMIT` of its own, and removes them at its end. Hooks of the
+/// application on the pool's connections are lost by this; a handler that sets one of the two in the
+/// transaction loses the protection.
 ///
 /// # Time
 ///

@@ -1,9 +1,11 @@
-//! Clients that hang up over real connections: the handler does not notice.
+//! Clients over real connections: those that hang up, which the handler does not notice, and those
+//! that read to the end.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
 
 mod client;
 mod server;
+mod trailers;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! gRPC: how it is refused, and what its status says.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE,
@@ -105,18 +106,30 @@ async fn every_status_in_trailers_and_in_the_head() {
 
 #[tokio::test]
 async fn the_last_frame_of_grpc_web_says_it() {
-    // A message of one byte, then trailers.
-    let web = |trailers: &str| {
-        let mut body = vec![0, 0, 0, 0, 1, b'm', 0x80, 0, 0, 0];
-        body.push(u8::try_from(trailers.len()).expect("is short"));
-        body.extend_from_slice(trailers.as_bytes());
-        Bytes::from(body)
+    let message = b"\0\0\0\0\x02mm";
+    let trailers = |code| {
+        let trailers = format!("grpc-message: x\r\nGrpc-Status: {code}\r\n");
+        let length = u32::try_from(trailers.len()).expect("is short");
+        [&[0x80][..], &length.to_be_bytes(), trailers.as_bytes()].concat()
     };
     for code in 0..=16 {
-        let body = web(&format!("grpc-message: x\r\nGrpc-Status: {code}\r\n"));
-        let after = after(move || answer("application/grpc-web+proto", full(body.clone()))).await;
-        assert_eq!(after, expected(code), "{code}");
+        let frames = [&message[..], &trailers(code)].concat();
+        let binary = Bytes::from(frames.clone());
+        let whole = Bytes::from(BASE64.encode(frames));
+        // Each frame by itself, and padded.
+        let pieces = Bytes::from(BASE64.encode(message) + &BASE64.encode(trailers(code)));
+        assert!(pieces[..pieces.len() - 2].contains(&b'='));
+        for (content_type, body) in [
+            ("application/grpc-web+proto", binary),
+            ("application/grpc-web-text", whole),
+            ("application/grpc-web-text+proto", pieces),
+        ] {
+            let after = after(move || answer(content_type, full(body.clone()))).await;
+            assert_eq!(after, expected(code), "{code} of {content_type}");
+        }
     }
+    let no_text = after(|| answer("application/grpc-web-text", full("no base64"))).await;
+    assert_eq!(no_text, None);
     for broken in [
         &b""[..],
         b"\0\0\0\0\x09m",

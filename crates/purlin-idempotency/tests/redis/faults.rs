@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use purlin_idempotency::store::{Claim, Claimed, Fenced, State};
+use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced, State};
 use purlin_idempotency::{IdempotencyStore as _, RedisStore};
 use purlin_store::StoreErrorKind;
 use purlin_store::redis::RedisConfig;
@@ -180,6 +180,39 @@ async fn a_full_redis_refuses_and_changes_nothing() {
     );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.get(&id(2)).await.unwrap(), None);
+}
+
+/// Whichever command the user lacks, a completion is made or the claim is as it was.
+#[tokio::test]
+async fn a_completion_that_the_access_list_forbids_changes_nothing() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = RedisStore::new(handle(server.url()));
+    let small = completion("x");
+    let large = Completion::new(small.fingerprint, vec![b'x'; 100_000].into(), MINUTE);
+    for forbidden in ["time", "getrange", "set", "setrange"] {
+        let rights = ["+@all".to_owned(), format!("-{forbidden}")];
+        let user = ["ACL", "SETUSER", forbidden, "on", "nopass", "~*"];
+        server.command(&[&user[..], &rights.each_ref().map(String::as_str)].concat());
+        let url = format!("redis://{forbidden}:any@127.0.0.1:{}", server.port());
+        let limited = RedisStore::new(handle(url));
+        for (size, completion) in [("small", &small), ("large", &large)] {
+            let id = id(format!("{forbidden}-{size}"));
+            let owner = lease(&store, id).await;
+            match limited.complete(&owner, completion).await {
+                Ok(done) => assert_eq!(done, Fenced::Applied),
+                Err(error) => {
+                    assert_eq!(error.kind(), StoreErrorKind::Refused, "{error:?}");
+                    let after = store.get(&id).await.unwrap().expect("it is still there");
+                    assert!(matches!(after.state, State::InFlight { .. }), "{after:?}");
+                    let done = store.complete(&owner, completion).await.unwrap();
+                    assert_eq!(done, Fenced::Applied);
+                }
+            }
+            assert_eq!(answer(&store, &id).await, Some(completion.answer.clone()));
+        }
+    }
 }
 
 /// Whether or not the replica had the claim when it was promoted.

@@ -162,6 +162,9 @@ async fn units_of_work() {
                     finish(unit, end).await;
                 },
                 async |at| {
+                    // The only connection commits what is no unit of work.
+                    acquire(&place.store, id(2)).await;
+                    place.store.remove(&id(2)).await.unwrap();
                     let done = match place.store.begin(&id(1)).await.unwrap() {
                         Begun::Started(unit) => {
                             unit.roll_back().await.unwrap();

@@ -170,7 +170,7 @@ async fn kill_9_leaves_effect_and_record_or_neither() {
     for (point, survives) in [
         ("in the handler", false),
         ("after the insert", false),
-        ("in the commit", false),
+        ("in the record's insert", false),
         ("after the commit", true),
     ] {
         let place = place().await;
@@ -212,17 +212,16 @@ async fn killed_child() {
     reached("in the handler");
     effect(&mut *unit, 1).await;
     reached("after the insert");
-    if point == "in the commit" {
-        stop_in_commit(&mut *unit).await;
+    if point == "in the record's insert" {
+        stop_in_record(&mut *unit).await;
     }
     let settled = unit.commit(&completion("done")).await.unwrap();
     assert_eq!(settled, Settled::Applied);
     reached("after the commit");
 }
 
-/// SQLite calls the hook when `COMMIT` has begun: after the record's insert, before anything of it is
-/// in the file.
-async fn stop_in_commit(unit: &mut dyn UnitOfWork) {
+/// SQLite calls the hook in the middle of the statement.
+async fn stop_in_record(unit: &mut dyn UnitOfWork) {
     let mut extensions = Extensions::new();
     unit.share(&mut extensions);
     let mut transaction = RequestTransaction::<Sqlite>::take(&extensions).unwrap();
@@ -230,10 +229,9 @@ async fn stop_in_commit(unit: &mut dyn UnitOfWork) {
         .lock_handle()
         .await
         .unwrap()
-        .set_commit_hook(|| {
-            say("in the commit");
+        .set_update_hook(|_| {
+            say("in the record's insert");
             wait_to_be_told();
-            true
         });
 }
 

@@ -6,7 +6,7 @@ use purlin_testkit::TestFile;
 use sqlx::{Acquire as _, Sqlite, SqliteConnection};
 
 use crate::harness::{
-    HOUR, acquire, answer, completion, config, effect, effects, fingerprint, id, impatient,
+    HOUR, Place, acquire, answer, completion, config, effect, effects, fingerprint, id, impatient,
     insert_effect, place, prepare, started,
 };
 
@@ -192,23 +192,36 @@ async fn a_record_that_was_there_first_wins() {
 }
 
 /// How a handler can lose its transaction without being told by the driver.
-const ENDS: [&str; 3] = [
+const ENDS: [&str; 5] = [
     "insert or rollback into effects (id) values (1)",
+    "insert into effects (id) values (-1)",
     "insert into effects (body) values (randomblob(10000000))",
     "rollback",
+    // It is not the handler's to commit.
+    "commit",
 ];
+
+/// A file with one connection, little room, and no negative effects.
+async fn cramped() -> Place {
+    let file = TestFile::new();
+    let pool = config(file.path()).with_max_connections(1).connect().await;
+    let place = prepare(file, pool.unwrap()).await;
+    sqlx::raw_sql(
+        "pragma max_page_count = 100;
+         create trigger positive before insert on effects when new.id < 0
+         begin select raise(rollback, 'negative'); end",
+    )
+    .execute(&place.pool)
+    .await
+    .unwrap();
+    place
+}
 
 /// A handler that ignores the error which it got, and answers as if all were well.
 #[tokio::test]
 async fn what_sqlite_has_rolled_back_is_not_committed() {
     for end in ENDS {
-        let file = TestFile::new();
-        let pool = config(file.path()).with_max_connections(1).connect().await;
-        let place = prepare(file, pool.unwrap()).await;
-        sqlx::raw_sql("pragma max_page_count = 100")
-            .execute(&place.pool)
-            .await
-            .unwrap();
+        let place = cramped().await;
         let mut unit = started(&place.store, &id(1)).await;
         effect(&mut *unit, 1).await;
         ignored(&mut *unit, end).await;
@@ -231,16 +244,69 @@ async fn what_sqlite_has_rolled_back_is_not_committed() {
     }
 }
 
+/// Each statement after that would be a commit of its own.
+#[tokio::test]
+async fn what_a_handler_writes_after_that_is_refused() {
+    let more = [
+        "insert into effects (id) values (2)",
+        "begin; insert into effects (id) values (2); commit",
+        "savepoint s; insert into effects (id) values (2); release s",
+        "create table more (id)",
+    ];
+    for (end, more) in ENDS.iter().flat_map(|end| more.map(|more| (end, more))) {
+        let place = cramped().await;
+        let mut unit = started(&place.store, &id(1)).await;
+        effect(&mut *unit, 1).await;
+        ignored(&mut *unit, end).await;
+        ignored(&mut *unit, more).await;
+        let error = unit.commit(&completion("done")).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+        assert_eq!(effects(&place.pool).await, [0; 0], "{end}; {more}");
+        assert_eq!(answer(&place.store, &id(1)).await, None, "{end}; {more}");
+
+        // A retry is executed.
+        let mut unit = started(&place.store, &id(1)).await;
+        effect(&mut *unit, 1).await;
+        let settled = unit.commit(&completion("done")).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+        assert_eq!(effects(&place.pool).await, [1]);
+        sqlx::raw_sql("create table more (id)")
+            .execute(&place.pool)
+            .await
+            .unwrap();
+    }
+}
+
+/// A task that still has the transaction when the request is answered, and is aborted as it writes.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_refused() {
+    let place = cramped().await;
+    let mut unit = started(&place.store, &id(1)).await;
+    effect(&mut *unit, 1).await;
+    ignored(&mut *unit, ENDS[0]).await;
+    let mut extensions = Extensions::new();
+    unit.share(&mut extensions);
+    let mut kept = RequestTransaction::<Sqlite>::take(&extensions).unwrap();
+    let settled = unit.commit(&completion("done")).await.unwrap();
+    assert_eq!(settled, Settled::NotReturned);
+    // SQLite is at it for longer than it takes to drop it.
+    let slow = sqlx::query(
+        "with recursive n(n) as (select 1 union all select n + 1 from n where n < 1000000)
+         insert into effects (id) select max(n) from n",
+    );
+    let mut write = Box::pin(slow.execute(&mut *kept));
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(write.as_mut().poll(cx)));
+    assert!(polled.await.is_pending());
+    drop(write);
+    drop(kept);
+    assert_eq!(effects(&place.pool).await, [0; 0]);
+    effect(&mut *started(&place.store, &id(1)).await, 1).await;
+}
+
 /// The insert of the record itself can be what SQLite rolls back for.
 #[tokio::test]
 async fn a_record_for_which_there_is_no_room_leaves_nothing() {
-    let file = TestFile::new();
-    let pool = config(file.path()).with_max_connections(1).connect().await;
-    let place = prepare(file, pool.unwrap()).await;
-    sqlx::raw_sql("pragma max_page_count = 100")
-        .execute(&place.pool)
-        .await
-        .unwrap();
+    let place = cramped().await;
     let mut unit = started(&place.store, &id(1)).await;
     effect(&mut *unit, 1).await;
     let large = Completion::new(fingerprint(1), vec![0; 10_000_000].into(), HOUR);

@@ -11,7 +11,7 @@ use super::{NAME, PostgresStore};
 use crate::RecordId;
 use crate::record_id::digest;
 use crate::store::{Begun, Completion, Nonce, Settled, TransactionalStore, UnitOfWork};
-use crate::transaction::Home;
+use crate::transaction::{Home, Lent};
 
 #[derive(Debug)]
 struct PostgresUnit {
@@ -60,7 +60,7 @@ impl PostgresStore {
             Some(true) => Some(Begun::Started(Box::new(PostgresUnit {
                 store: self.clone(),
                 id: *id,
-                home: Home::new(transaction),
+                home: Home::new(Lent::new(transaction, drop)),
                 begun: row.try_get("begun")?,
             }))),
         })
@@ -107,7 +107,7 @@ impl UnitOfWork for PostgresUnit {
     }
 
     async fn commit(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
-        let Some(mut transaction) = self.home.take() else {
+        let Some(mut transaction) = self.home.take().map(Lent::into_inner) else {
             return Ok(Settled::NotReturned);
         };
         deadline(NAME, "commit", self.store.timeout, async {
@@ -129,7 +129,7 @@ impl UnitOfWork for PostgresUnit {
     }
 
     async fn refuse(self: Box<Self>, completion: &Completion) -> Result<Settled, StoreError> {
-        let Some(mut transaction) = self.home.take() else {
+        let Some(mut transaction) = self.home.take().map(Lent::into_inner) else {
             return Ok(Settled::NotReturned);
         };
         deadline(NAME, "refuse", self.store.timeout, async {
@@ -152,7 +152,7 @@ impl UnitOfWork for PostgresUnit {
     }
 
     async fn roll_back(self: Box<Self>) -> Result<(), StoreError> {
-        let Some(transaction) = self.home.take() else {
+        let Some(transaction) = self.home.take().map(Lent::into_inner) else {
             return Ok(());
         };
         deadline(

@@ -1,12 +1,10 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 use http::Extensions;
 use purlin_store::sqlite::begin_immediate;
 use purlin_store::{StoreError, StoreErrorKind, deadline};
-use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use sqlx::{Sqlite, SqliteExecutor};
 
+use super::guard::{self, RolledBack};
 use super::row::Row;
 use super::under_way::{Place, Stage};
 use super::{NAME, SqliteStore, Turn};
@@ -14,7 +12,7 @@ use crate::RecordId;
 use crate::store::{
     Begun, Completion, IdempotencyStore as _, Settled, TransactionalStore, UnitOfWork,
 };
-use crate::transaction::Home;
+use crate::transaction::{Home, Lent};
 
 #[async_trait]
 impl TransactionalStore for SqliteStore {
@@ -60,7 +58,7 @@ impl TransactionalStore for SqliteStore {
                 transaction.rollback().await?;
                 return Ok(Begun::Existing(row.into_existing(now)?));
             }
-            let rolled_back = RolledBack::watch(&mut transaction).await?;
+            let (transaction, rolled_back) = guard::set(transaction).await?;
             place.works();
             Ok::<_, StoreError>(Begun::Started(Box::new(SqliteUnit {
                 home: Home::new(transaction),
@@ -88,30 +86,6 @@ struct SqliteUnit {
     _place: Place,
 }
 
-/// Whether the transaction has been rolled back behind sqlx's back.
-///
-/// SQLite does so by itself when the disk is full, for instance, and the handler may have ignored
-/// that error. The connection commits each statement at once then, and the record would be kept
-/// without the handler's writes.
-#[derive(Debug)]
-struct RolledBack(Arc<AtomicBool>);
-
-impl RolledBack {
-    async fn watch(transaction: &mut Transaction<'static, Sqlite>) -> Result<Self, sqlx::Error> {
-        let seen = Arc::new(AtomicBool::new(false));
-        let in_hook = Arc::clone(&seen);
-        transaction
-            .lock_handle()
-            .await?
-            .set_rollback_hook(move || in_hook.store(true, Ordering::Release));
-        Ok(Self(seen))
-    }
-
-    fn seen(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 #[async_trait]
 impl UnitOfWork for SqliteUnit {
     fn share(&mut self, extensions: &mut Extensions) {
@@ -128,8 +102,8 @@ impl UnitOfWork for SqliteUnit {
                 let error = StoreError::new(StoreErrorKind::Unavailable, NAME, "commit");
                 return Err(error.with_source("the transaction was rolled back before its end"));
             }
-            if self.keep(&mut *transaction, completion).await? {
-                transaction.commit().await?;
+            if self.keep(&mut **transaction, completion).await? {
+                guard::lift(transaction).await?.commit().await?;
                 return Ok(Settled::Applied);
             }
             self.end(transaction).await?;
@@ -168,8 +142,8 @@ impl UnitOfWork for SqliteUnit {
 }
 
 impl SqliteUnit {
-    async fn end(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
-        match transaction.rollback().await {
+    async fn end(&self, transaction: Lent<Sqlite>) -> Result<(), StoreError> {
+        match guard::lift(transaction).await?.rollback().await {
             // There is nothing to roll back any more.
             Err(_) if self.rolled_back.seen() => Ok(()),
             done => Ok(done?),
