@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use purlin_idempotency::LeaseLost;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     child::Orders,
@@ -77,18 +80,20 @@ impl Cell {
         let mut attempts = Vec::new();
         let pending = tokio::spawn(send(first.address, KEY, BODY));
         first.stopped().await;
-        let mut seen = Vec::new();
+        let (mut seen, mut unanswered) = (Vec::new(), vec![pending]);
         if self.duplicates {
             let second = Server::start(&orders).await;
-            seen = self.send_duplicates(&first, &second).await;
+            seen = self.send_duplicates(&first, &second, &mut unanswered).await;
             attempts.extend(second.kill().await);
         }
         attempts.extend(first.kill().await);
-        assert_eq!(
-            pending.await.unwrap(),
-            None,
-            "{self:?}: an answer of the dead"
-        );
+        for request in unanswered {
+            assert_eq!(
+                request.await.unwrap(),
+                None,
+                "{self:?}: an answer of the dead"
+            );
+        }
         if self.mode == Mode::Transactional {
             let (effects, record) = (ground.effects().await, ground.completed().await);
             assert_eq!(
@@ -124,11 +129,23 @@ impl Cell {
     }
 
     /// The same request and another one under its key, to the process that stands still and to
-    /// another one: none is executed beside the first.
-    async fn send_duplicates(&self, first: &Server, second: &Server) -> Vec<String> {
+    /// another one: none is executed beside the first. What waits for the answer of the store to the
+    /// first is `unanswered`.
+    async fn send_duplicates(
+        &self,
+        first: &Server,
+        second: &Server,
+        unanswered: &mut Vec<JoinHandle<Option<Answer>>>,
+    ) -> Vec<String> {
         let mut seen = Vec::new();
+        let has_asked = !matches!(self.point, Point::BeforeClaim | Point::Claimed);
         for (body, allowed) in [(BODY, [201, 409]), (OTHER_BODY, [422, 409])] {
             for server in [first, second] {
+                if server.address == first.address && !has_asked {
+                    unanswered.push(tokio::spawn(send(server.address, KEY, body)));
+                    seen.push("waits".to_owned());
+                    continue;
+                }
                 let answer = send(server.address, KEY, body).await.unwrap();
                 let status = answer.status.as_u16();
                 // Another process cannot read while a writer of SQLite stands still.
