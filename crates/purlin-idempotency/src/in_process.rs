@@ -1,7 +1,7 @@
 //! What this process is at work on.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, hash_map::Entry},
     fmt,
     pin::pin,
     sync::{
@@ -16,53 +16,81 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{DrainError, Fingerprint, RecordId};
+use crate::{DrainError, Fingerprint, RecordId, store::Existing};
 
-/// The keys under way in this process. A duplicate that arrives at the same process is told so
-/// without a question to the store.
+/// The keys under way in this process. Of the copies of a request that arrive at the same process,
+/// one at a time asks the store; while one of them is at work, the others are told so by this.
 #[derive(Default)]
 pub(crate) struct InProcess(Mutex<HashMap<RecordId, Work>>);
 
 struct Work {
     fingerprint: Option<Fingerprint>,
-    /// Closed when the work ends.
-    end: watch::Receiver<()>,
+    /// Closed when the place is given back.
+    stage: watch::Receiver<Stage>,
 }
 
-/// Somebody in this process is at work.
+/// How far the request is that has the place.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// It asks the store.
+    Asking,
+    /// The work is its own.
+    AtWork,
+    /// The store has answered that it is not.
+    Refused(Finding),
+}
+
+/// What stands in the way of work: a record, or somebody elsewhere who has none yet.
+pub(crate) type Finding = Option<Existing>;
+
+/// Another request of this process has the place.
 #[derive(Debug)]
 pub(crate) struct Occupied {
     pub(crate) fingerprint: Option<Fingerprint>,
-    end: watch::Receiver<()>,
+    stage: watch::Receiver<Stage>,
 }
 
-/// The right to work on an id, within this process. Given back when it is dropped.
+/// What came of another request's question to the store.
+pub(crate) enum Asked {
+    AtWork,
+    Refused(Finding),
+    /// It has failed, or was not asked to its end.
+    Unanswered,
+}
+
+/// The right to ask the store about an id and to work on it, within this process. Given back when it
+/// is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     table: Arc<InProcess>,
     id: RecordId,
-    end: watch::Sender<()>,
+    stage: watch::Sender<Stage>,
+    /// What the store has answered, if it is not to work.
+    refused: Option<Finding>,
 }
 
 impl InProcess {
-    /// Somebody in this process who is at work on `id`.
-    pub(crate) fn find(&self, id: &RecordId) -> Option<Occupied> {
-        let table = self.lock();
-        let work = table.get(id)?;
-        Some(Occupied {
-            fingerprint: work.fingerprint,
-            end: work.end.clone(),
-        })
-    }
-
-    /// Takes the place of `id`; also from somebody who has lost its lease and does not know it yet.
-    pub(crate) fn enter(self: &Arc<Self>, id: RecordId, fingerprint: Option<Fingerprint>) -> Place {
-        let (sender, end) = watch::channel(());
-        self.lock().insert(id, Work { fingerprint, end });
-        Place {
-            table: Arc::clone(self),
-            id,
-            end: sender,
+    /// Takes the place of `id`, unless somebody has it.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        id: RecordId,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Place, Occupied> {
+        match self.lock().entry(id) {
+            Entry::Occupied(work) => Err(Occupied {
+                fingerprint: work.get().fingerprint,
+                stage: work.get().stage.clone(),
+            }),
+            Entry::Vacant(vacant) => {
+                let (sender, stage) = watch::channel(Stage::Asking);
+                vacant.insert(Work { fingerprint, stage });
+                Ok(Place {
+                    table: Arc::clone(self),
+                    id,
+                    stage: sender,
+                    refused: None,
+                })
+            }
         }
     }
 
@@ -72,19 +100,41 @@ impl InProcess {
 }
 
 impl Occupied {
+    /// Until the store has answered.
+    pub(crate) async fn asked(&mut self) -> Asked {
+        let answered = self.stage.wait_for(|stage| !matches!(stage, Stage::Asking));
+        match answered.await.as_deref() {
+            Ok(Stage::AtWork) => Asked::AtWork,
+            Ok(Stage::Refused(finding)) => Asked::Refused(finding.clone()),
+            Ok(Stage::Asking) | Err(_) => Asked::Unanswered,
+        }
+    }
+
     /// Until the work has ended, or for this long.
     pub(crate) async fn ended(mut self, at_most: Duration) {
-        // Nothing is ever sent: what comes is the end of the sender.
-        let _ = timeout(at_most, self.end.changed()).await;
+        // Nothing is sent any more: what comes is the end of the sender.
+        let _ = timeout(at_most, self.stage.changed()).await;
+    }
+}
+
+impl Place {
+    pub(crate) fn works(&self) {
+        self.stage.send_replace(Stage::AtWork);
+    }
+
+    /// Gives it back, and tells those who wait what was found.
+    pub(crate) fn refused(mut self, finding: Finding) -> Finding {
+        self.refused = Some(finding.clone());
+        finding
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let hash_map::Entry::Occupied(work) = self.table.lock().entry(self.id)
-            && work.get().end.same_channel(&self.end.subscribe())
-        {
-            work.remove();
+        self.table.lock().remove(&self.id);
+        // Afterwards: whoever is told meets nobody here who asked before.
+        if let Some(finding) = self.refused.take() {
+            self.stage.send_replace(Stage::Refused(finding));
         }
     }
 }

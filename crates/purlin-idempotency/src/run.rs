@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE, request};
 use http_body::Body;
 use purlin_problem::{BoxError, Protocol};
+use purlin_store::StoreError;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -28,13 +29,17 @@ use crate::{
     execution::RequestFingerprint,
     fingerprint::Hasher,
     future::Working,
+    in_process::{Asked, Finding, Place},
     layer::{Engine, Shared},
-    store::{Existing, State},
+    store::State,
 };
 
 /// One request on its way.
 struct Exchange<B> {
     cx: Context,
+    /// Whether it has tried to take its place: whoever has the place at the next try has asked the
+    /// store after this request came.
+    has_tried: bool,
     /// The head of a fingerprint, to compare with one that covers less of the body.
     head: Hasher,
     parts: request::Parts,
@@ -47,6 +52,16 @@ enum Incoming<B> {
     Streamed(B),
     /// Given to the handler, or compared.
     Gone,
+}
+
+/// What is to be done after the look around.
+enum Turn {
+    /// Ask the store, until then.
+    Ask(Place, Instant),
+    /// What the store has told another copy.
+    Told(Finding),
+    /// The time for asking has passed while others asked.
+    Missed(StoreError),
 }
 
 /// A sum with an instant that does not overflow.
@@ -132,35 +147,55 @@ where
                 wait_until,
                 erasures: shared.replay_cache.erasures(),
             },
+            has_tried: false,
             head,
             parts,
             body,
         })
     }
 
-    /// What this process knows itself: an answer that it has in memory, or that it is at work.
-    async fn look_around(&mut self) -> Result<(), Stop> {
+    /// What this process knows itself: an answer that it has in memory, that it is at work, or what
+    /// the store has just told another copy of this request. Else it is this one's turn to ask.
+    async fn look_around(&mut self) -> Result<Turn, Stop> {
+        let mut ask_until = self.cx.ask_until();
         loop {
             if let Some((fingerprint, answer)) = self.cx.remembered() {
                 self.compare(fingerprint).await?;
                 self.cx.tell_replayed(&answer, true);
                 return Err(Stop::Replay(answer));
             }
-            let Some(occupied) = self.cx.shared.in_process.find(&self.cx.id) else {
-                return Ok(());
+            let asks_later = std::mem::replace(&mut self.has_tried, true);
+            let mut occupied = match self.cx.enter() {
+                Ok(place) => return Ok(Turn::Ask(place, ask_until)),
+                Err(occupied) => occupied,
             };
-            if let (Some(theirs), Some(ours)) = (occupied.fingerprint, self.cx.request.known())
-                && theirs != ours
-            {
-                return Err(Rejection::KeyReused.into());
+            let asked = async { Ok(occupied.asked().await) };
+            match self.cx.ask_by(ask_until, "wait", asked).await {
+                Ok(Asked::AtWork) => {
+                    if let (Some(theirs), Some(ours)) =
+                        (occupied.fingerprint, self.cx.request.known())
+                        && theirs != ours
+                    {
+                        return Err(Rejection::KeyReused.into());
+                    }
+                    let left = self.cx.may_wait()?;
+                    occupied.ended(left).await;
+                    ask_until = self.cx.ask_until();
+                }
+                Ok(Asked::Refused(finding)) if asks_later && self.cx.would_find(&finding) => {
+                    return Ok(Turn::Told(finding));
+                }
+                Ok(Asked::Refused(_) | Asked::Unanswered) => {}
+                Err(error) => return Ok(Turn::Missed(error)),
             }
-            let left = self.cx.may_wait()?;
-            occupied.ended(left).await;
         }
     }
 
-    /// What a record that is there means for this request: to wait, or how it ends.
-    async fn judge(&mut self, existing: Existing) -> Result<(), Stop> {
+    /// What that which stands in the way means for this request: to wait, or how it ends.
+    async fn judge(&mut self, finding: Finding) -> Result<(), Stop> {
+        let Some(existing) = finding else {
+            return Ok(());
+        };
         // A streamed body can be read once, and may still be the handler's to read.
         let may_be_executed = matches!(existing.state, State::InFlight { .. });
         if !(may_be_executed && matches!(self.body, Incoming::Streamed(_))) {

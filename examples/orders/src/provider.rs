@@ -57,8 +57,8 @@ struct NewCharge<'a> {
     amount_cents: i64,
 }
 
-/// Why there is no answer that could be used. Only after [`Unreachable`](Self::Unreachable) is it
-/// certain that nothing was charged.
+/// Why there is no charge to be read. Only after [`Unreachable`](Self::Unreachable) and
+/// [`Refused`](Self::Refused) is it certain that nothing was charged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProviderError {
     #[error("no connection")]
@@ -67,8 +67,11 @@ pub(crate) enum ProviderError {
     Timeout,
     #[error("the connection broke")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("answered {0}")]
+    /// Asked again with the same key, it says the same.
+    #[error("refused with {0}")]
     Refused(StatusCode),
+    #[error("answered {0}")]
+    Unexpected(StatusCode),
     #[error("the answer is not understood")]
     Garbled(#[source] Option<serde_json::Error>),
 }
@@ -126,8 +129,13 @@ impl Provider {
             }
         })?;
         let status = response.status();
-        if status != StatusCode::CREATED {
-            return Err(ProviderError::Refused(status));
+        match status {
+            StatusCode::CREATED => {}
+            StatusCode::PAYMENT_REQUIRED | StatusCode::UNPROCESSABLE_ENTITY => {
+                return Err(ProviderError::Refused(status));
+            }
+            // A 404 or a 403 may come from somebody in between, who knows nothing of the charge.
+            _ => return Err(ProviderError::Unexpected(status)),
         }
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await.map_err(ProviderError::Broken)?;

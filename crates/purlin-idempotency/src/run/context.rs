@@ -9,17 +9,17 @@ use purlin_store::{StoreError, deadline};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Answered,
+    Answered, FAR,
     stop::{Stop, gone, tell},
     work::{Limits, Work},
 };
 use crate::{
-    Answer, Event, Execution, Fingerprint, Outcome, RecordId, Rejection, ResponseBody,
+    Answer, Event, Execution, Fingerprint, LeaseLost, Outcome, RecordId, Rejection, ResponseBody,
     config::Config,
     execution::RequestFingerprint,
     future::Working,
     headers::{announce, kept},
-    in_process::Place,
+    in_process::{Finding, Occupied, Place},
     layer::Shared,
     replay_cache::Kept,
     store::{Completion, Existing, Lease, State},
@@ -52,9 +52,17 @@ pub(super) struct Verdict {
 }
 
 impl Context {
-    pub(super) fn enter(&self) -> Place {
+    pub(super) fn enter(&self) -> Result<Place, Occupied> {
         let table = &self.shared.in_process;
         table.enter(self.id, self.request.known())
+    }
+
+    /// Whether this request would have been told the same.
+    pub(super) fn would_find(&self, finding: &Finding) -> bool {
+        let existing = finding.as_ref();
+        let has_lapsed = existing.is_some_and(|existing| existing.state == State::Lapsed);
+        // The other was refused what this one may be given: it is another request, or of another route.
+        !(has_lapsed && self.config.lease_lost == LeaseLost::Reexecute)
     }
 
     /// Waits before the store is asked about work elsewhere again.
@@ -179,8 +187,23 @@ impl Context {
         operation: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        self.ask_by(self.ask_until(), operation, call).await
+    }
+
+    /// Until when a call that begins now may take.
+    pub(super) fn ask_until(&self) -> Instant {
+        Instant::now() + self.config.store_timeout.min(FAR)
+    }
+
+    pub(super) async fn ask_by<T>(
+        &self,
+        until: Instant,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let store = self.shared.engine.store().name();
-        deadline(store, operation, self.config.store_timeout, call).await
+        let left = until.saturating_duration_since(Instant::now());
+        deadline(store, operation, left, call).await
     }
 
     pub(super) fn store_unavailable(&self, error: StoreError) -> Stop {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use purlin_problem::BoxError;
+use purlin_store::StoreError;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior},
@@ -13,7 +14,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    Answered, Context, Exchange, FAR, Stop, Verdict,
+    Answered, Context, Exchange, FAR, Stop, Turn, Verdict,
     later::{Ending, tell_lost},
     work,
 };
@@ -84,37 +85,36 @@ where
     /// The work, or `None` when it is to be done without protection.
     async fn claim(&mut self, store: &Store) -> Result<Option<Held>, Stop> {
         loop {
-            self.look_around().await?;
-            let claim = Claim::new(self.cx.id, self.cx.config.lease_ttl)
-                .with_fingerprint(self.cx.request.known())
-                .with_unresolved_ttl(self.cx.config.unresolved_ttl.max(self.cx.config.lease_ttl))
-                .with_lease_lost(self.cx.config.lease_lost);
-            // From here on a claim may be there that nobody else would end.
-            self.cx.working.set(true);
-            match self.cx.ask("claim", store.claim(&claim)).await {
-                Ok(Claimed::Acquired(lease)) => {
-                    return Ok(Some(Held {
-                        _place: self.cx.enter(),
-                        lease,
-                        lost: watch::Sender::new(false),
-                    }));
-                }
-                Ok(Claimed::Existing(existing)) => {
-                    self.cx.working.set(false);
-                    self.judge(existing).await?;
-                    self.cx.wait().await?;
-                }
-                Err(error) => {
-                    self.cx.undo_later(store, claim);
-                    self.cx.working.set(false);
-                    if self.cx.config.on_store_error == OnStoreError::Reject {
-                        return Err(self.cx.store_unavailable(error));
+            let finding = match self.look_around().await? {
+                Turn::Ask(place, until) => {
+                    let claim = self.cx.new_claim();
+                    // From here on a claim may be there that nobody else would end.
+                    self.cx.working.set(true);
+                    match self.cx.ask_by(until, "claim", store.claim(&claim)).await {
+                        Ok(Claimed::Acquired(lease)) => {
+                            place.works();
+                            return Ok(Some(Held {
+                                _place: place,
+                                lease,
+                                lost: watch::Sender::new(false),
+                            }));
+                        }
+                        Ok(Claimed::Existing(existing)) => {
+                            self.cx.working.set(false);
+                            place.refused(Some(existing))
+                        }
+                        Err(error) => {
+                            self.cx.undo_later(store, claim);
+                            self.cx.working.set(false);
+                            return self.cx.without_store(error);
+                        }
                     }
-                    tracing::warn!(%error, "the store cannot be asked; executing without it");
-                    self.cx.tell(&Event::PassedThrough);
-                    return Ok(None);
                 }
-            }
+                Turn::Told(finding) => finding,
+                Turn::Missed(error) => return self.cx.without_store(error),
+            };
+            self.judge(finding).await?;
+            self.cx.wait().await?;
         }
     }
 
@@ -133,6 +133,24 @@ where
 }
 
 impl Context {
+    fn new_claim(&self) -> Claim {
+        let config = &self.config;
+        Claim::new(self.id, config.lease_ttl)
+            .with_fingerprint(self.request.known())
+            .with_unresolved_ttl(config.unresolved_ttl.max(config.lease_ttl))
+            .with_lease_lost(config.lease_lost)
+    }
+
+    /// What becomes of a request that cannot be claimed: nothing, or work without protection.
+    fn without_store(&self, error: StoreError) -> Result<Option<Held>, Stop> {
+        if self.config.on_store_error == OnStoreError::Reject {
+            return Err(self.store_unavailable(error));
+        }
+        tracing::warn!(%error, "the store cannot be asked; executing without it");
+        self.tell(&Event::PassedThrough);
+        Ok(None)
+    }
+
     async fn settle(
         &self,
         store: &Store,

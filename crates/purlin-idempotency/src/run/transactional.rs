@@ -7,7 +7,7 @@ use purlin_problem::BoxError;
 use tokio::{sync::watch, time::Instant};
 use tower_service::Service;
 
-use super::{Answered, Exchange, Stop, Verdict, work};
+use super::{Answered, Exchange, Stop, Turn, Verdict, work};
 use crate::{
     Event, Rejection, RequestBody, TransactionalStore,
     in_process::Place,
@@ -62,13 +62,23 @@ where
         store: &dyn TransactionalStore,
     ) -> Result<(Place, Box<dyn UnitOfWork>), Stop> {
         loop {
-            self.look_around().await?;
-            match self.cx.ask("begin", store.begin(&self.cx.id)).await {
-                Ok(Begun::Started(unit)) => return Ok((self.cx.enter(), unit)),
-                Ok(Begun::Busy) => {}
-                Ok(Begun::Existing(existing)) => self.judge(existing).await?,
-                Err(error) => return Err(self.cx.store_unavailable(error)),
-            }
+            let finding = match self.look_around().await? {
+                Turn::Ask(place, until) => {
+                    let begin = store.begin(&self.cx.id);
+                    match self.cx.ask_by(until, "begin", begin).await {
+                        Ok(Begun::Started(unit)) => {
+                            place.works();
+                            return Ok((place, unit));
+                        }
+                        Ok(Begun::Busy) => place.refused(None),
+                        Ok(Begun::Existing(existing)) => place.refused(Some(existing)),
+                        Err(error) => return Err(self.cx.store_unavailable(error)),
+                    }
+                }
+                Turn::Told(finding) => finding,
+                Turn::Missed(error) => return Err(self.cx.store_unavailable(error)),
+            };
+            self.judge(finding).await?;
             self.cx.wait().await?;
         }
     }

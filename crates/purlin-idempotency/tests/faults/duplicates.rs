@@ -22,7 +22,8 @@ const SHORT: Duration = Duration::from_millis(50);
 pub(crate) enum Duplicates {
     None,
     /// The same request, and another one under its key, which are answered while the first stands
-    /// still: at once by its process, and after a short wait by the other one.
+    /// still: at once by its process, if that is past its question to the store, and after a short
+    /// wait by the other one.
     Answered,
     /// The same request, which still waits when the first is killed.
     Waiting,
@@ -47,7 +48,7 @@ pub(crate) struct Company {
     cell: Cell,
     second: Server,
     answers: Vec<Answer>,
-    waiting_here: Option<JoinHandle<Received>>,
+    waiting_here: Vec<JoinHandle<Received>>,
     waiting_there: Option<JoinHandle<Received>>,
 }
 
@@ -63,7 +64,7 @@ impl Company {
             cell,
             second: Server::start(&orders).await,
             answers: Vec::new(),
-            waiting_here: None,
+            waiting_here: Vec::new(),
             waiting_there: None,
         })
     }
@@ -82,6 +83,11 @@ impl Company {
         let cell = self.cell;
         for (body, allowed) in [(BODY, [201, 409]), (OTHER_BODY, [422, 409])] {
             for server in [first, &self.second] {
+                if server.address == first.address && !cell.point.has_asked() {
+                    let waiting = tokio::spawn(send(server.address, KEY, body));
+                    self.waiting_here.push(waiting);
+                    continue;
+                }
                 let answer = send(server.address, KEY, body).await.unwrap();
                 let status = answer.status.as_u16();
                 // Another process cannot read while a writer of SQLite stands still.
@@ -98,18 +104,17 @@ impl Company {
     async fn send_patient(&mut self, first: &mut Server) {
         let there = self.second.address;
         match self.cell.point {
-            // The first is not at the work: not yet, or not any more.
-            Point::BeforeClaim | Point::BeforeAnswer | Point::MidAnswer => {
+            // The first is not at the work any more.
+            Point::BeforeAnswer | Point::MidAnswer => {
                 for address in [first.address, there] {
                     self.answers.push(send(address, KEY, BODY).await.unwrap());
                 }
             }
-            Point::Completed => {
+            // The other process finds it free, or completed.
+            Point::BeforeClaim | Point::Completed => {
                 self.wait_here(first).await;
                 self.answers.push(send(there, KEY, BODY).await.unwrap());
             }
-            // Its own process does not know yet that it has the lease, and asks as any other.
-            Point::Claimed => self.wait_there().await,
             _ => {
                 self.wait_here(first).await;
                 self.wait_there().await;
@@ -118,7 +123,8 @@ impl Company {
     }
 
     async fn wait_here(&mut self, first: &mut Server) {
-        self.waiting_here = Some(tokio::spawn(send(first.address, KEY, BODY)));
+        let waiting = tokio::spawn(send(first.address, KEY, BODY));
+        self.waiting_here.push(waiting);
         first.until(RECEIVED).await;
     }
 
@@ -138,7 +144,7 @@ impl Company {
     /// The answers, when the first process is dead, and the attempts of the other one.
     pub(crate) async fn end(mut self) -> (Vec<Answer>, Vec<u64>) {
         let cell = self.cell;
-        if let Some(waiting) = self.waiting_here {
+        for waiting in self.waiting_here {
             let received = waiting.await.unwrap();
             received.expect_err("an answer of the dead");
         }

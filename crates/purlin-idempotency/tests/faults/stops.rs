@@ -62,6 +62,11 @@ impl Point {
         Self::Draining,
     ];
 
+    /// Whether its process knows by then what the store says to the first request.
+    pub(crate) fn has_asked(self) -> bool {
+        !matches!(self, Self::BeforeClaim | Self::Claimed)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BeforeClaim => "P0 before the claim",

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     After,
     /// It is done, and its answer comes when it is let go.
     Held,
+    /// As held, but what comes is a panic.
+    Panics,
+    /// It is not done, and no answer comes.
+    Hangs,
 }
 
 #[derive(Clone, Debug)]
@@ -118,12 +122,14 @@ impl Unruly {
             }
             Some(Fault::Before) => error(),
             Some(Fault::After) => call.await.and_then(|_| error()),
-            Some(Fault::Held) => {
+            Some(fault @ (Fault::Held | Fault::Panics)) => {
                 let result = call.await;
                 self.holding.add_permits(1);
                 self.let_go.acquire().await.expect("is open").forget();
+                assert_ne!(fault, Fault::Panics);
                 result
             }
+            Some(Fault::Hangs) => std::future::pending().await,
         }
     }
 }

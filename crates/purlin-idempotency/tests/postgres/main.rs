@@ -4,6 +4,7 @@
 
 mod bouncer;
 mod concurrency;
+mod copies;
 mod dropped;
 mod faults;
 mod harness;

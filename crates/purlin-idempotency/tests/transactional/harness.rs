@@ -17,7 +17,7 @@ use purlin_idempotency::{
 };
 use purlin_store::sqlite::{SqliteConfig, begin_immediate};
 use purlin_testkit::{TestDatabase, TestFile};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
@@ -32,12 +32,12 @@ pub(crate) enum Db {
     Sqlite {
         pool: SqlitePool,
         store: SqliteStore,
-        _file: TestFile,
+        file: TestFile,
     },
     Postgres {
         pool: PgPool,
         store: PostgresStore,
-        _database: TestDatabase,
+        database: TestDatabase,
     },
 }
 
@@ -50,11 +50,7 @@ impl Db {
         }
         let store = SqliteStore::new(pool.clone());
         store.migrate().await.unwrap();
-        Some(Self::Sqlite {
-            pool,
-            store,
-            _file: file,
-        })
+        Some(Self::Sqlite { pool, store, file })
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
@@ -68,7 +64,7 @@ impl Db {
         Some(Self::Postgres {
             pool,
             store,
-            _database: database,
+            database,
         })
     }
 
@@ -87,6 +83,32 @@ impl Db {
             Self::Postgres { store, .. } => IdempotencyLayer::leased(store.clone()),
         };
         layer.single_tenant().with_replay_cache_bytes(0)
+    }
+
+    /// How many connections of the pool somebody has.
+    pub(crate) fn connections_in_use(&self) -> usize {
+        let (all, idle) = match self {
+            Self::Sqlite { pool, .. } => (pool.size(), pool.num_idle()),
+            Self::Postgres { pool, .. } => (pool.size(), pool.num_idle()),
+        };
+        usize::try_from(all).unwrap() - idle
+    }
+
+    /// Lets whoever asks for a record wait until what comes back is dropped.
+    pub(crate) async fn hold(&self) -> Hold {
+        match self {
+            Self::Sqlite { file, .. } => {
+                let pool = SqliteConfig::new(file.path()).connect().await.unwrap();
+                Hold::Sqlite(begin_immediate(&pool).await.unwrap())
+            }
+            Self::Postgres { database, .. } => {
+                let pool = PgPool::connect(&database.url()).await.unwrap();
+                let mut tx = pool.begin().await.unwrap();
+                let lock = "lock table purlin_idempotency_records in access exclusive mode";
+                sqlx::query(lock).execute(&mut *tx).await.unwrap();
+                Hold::Postgres(tx)
+            }
+        }
     }
 
     pub(crate) async fn effects(&self) -> i64 {
@@ -125,6 +147,12 @@ impl Db {
         }
         Ok(())
     }
+}
+
+#[expect(dead_code, reason = "it is held")]
+pub(crate) enum Hold {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
 }
 
 const EFFECT: &str = "insert into effects (parent) values (null)";

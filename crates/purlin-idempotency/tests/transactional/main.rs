@@ -21,6 +21,7 @@ macro_rules! on_both {
     };
 }
 
+mod copies;
 mod duplicates;
 mod harness;
 mod joined;

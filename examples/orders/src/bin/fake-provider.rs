@@ -23,7 +23,7 @@ Usage: fake-provider [--help | --version]
                 201 {id, reference, amount_cents, status}; amounts that end in 13 cents
                 are declined, all others captured
   GET /ledger   all charges, the oldest first, each with its key
-  PUT /knobs?latency_ms=MS&fail_rate=R&hang_rate=R&drop_after_charge_rate=R
+  PUT /knobs?latency_ms=MS&fail_rate=R&hang_rate=R&refuse_rate=R&drop_after_charge_rate=R
                 how it fails from then on; those that are not named are 0. The query of
                 one POST /charges takes the same, for that request
 

@@ -18,6 +18,13 @@ pub(super) const POSTGRES: Migrations = Migrations::new(
             include_str!("../../migrations/postgres/0002_payments.sql"),
             include_str!("../../migrations/postgres/0002_payments.down.sql"),
         ),
+        Migration::new(
+            3,
+            "refusals",
+            1,
+            include_str!("../../migrations/postgres/0003_refusals.sql"),
+            include_str!("../../migrations/postgres/0003_refusals.down.sql"),
+        ),
     ],
 );
 
@@ -38,6 +45,13 @@ pub(super) const SQLITE: Migrations = Migrations::new(
             1,
             include_str!("../../migrations/sqlite/0002_payments.sql"),
             include_str!("../../migrations/sqlite/0002_payments.down.sql"),
+        ),
+        Migration::new(
+            3,
+            "refusals",
+            1,
+            include_str!("../../migrations/sqlite/0003_refusals.sql"),
+            include_str!("../../migrations/sqlite/0003_refusals.down.sql"),
         ),
     ],
 );

@@ -9,7 +9,7 @@ pub(crate) struct Payment {
     pub(crate) order_id: OrderId,
     pub(crate) amount_cents: i64,
     pub(crate) status: PaymentStatus,
-    /// The provider's name for the charge, once it is known.
+    /// The provider's name for the charge, once it is known. What it refuses has none.
     pub(crate) provider_ref: Option<String>,
     /// What the provider knows the charge by before it has a name.
     #[serde(skip)]

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use crate::fake_provider::{
     Knobs, Settings,
     knobs::Fate,
-    ledger::{Entry, KeyReused, Ledger},
+    ledger::{Entry, Ledger, NoCharge},
 };
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -30,6 +30,7 @@ const MAX_REFERENCE_CHARS: usize = 255;
 const MAX_KEY_BYTES: usize = 255;
 
 static BAD_REQUEST: ProblemType = ProblemType::blank(StatusCode::BAD_REQUEST);
+static REFUSED: ProblemType = ProblemType::blank(StatusCode::PAYMENT_REQUIRED);
 static UNPROCESSABLE: ProblemType = ProblemType::blank(StatusCode::UNPROCESSABLE_ENTITY);
 static FAILED: ProblemType = ProblemType::blank(StatusCode::INTERNAL_SERVER_ERROR);
 
@@ -103,12 +104,17 @@ async fn charge(
         if fate == Fate::Fails {
             return Err(Problem::new(&FAILED).with_detail("told to fail before the charge"));
         }
-        let mut inner = provider.lock();
-        inner
-            .ledger
+        let ledger = &mut provider.lock().ledger;
+        if fate == Fate::Refuses {
+            ledger.refuse(&key);
+        }
+        ledger
             .charge(&key, &new.reference, new.amount_cents)
-            .map_err(|KeyReused| {
-                Problem::new(&UNPROCESSABLE).with_detail("the key belongs to another charge")
+            .map_err(|no_charge| match no_charge {
+                NoCharge::KeyReused => {
+                    Problem::new(&UNPROCESSABLE).with_detail("the key belongs to another charge")
+                }
+                NoCharge::Refused => Problem::new(&REFUSED).with_detail("told to refuse it"),
             })
     });
     let charge = charged.await.map_err(Problem::internal)??;

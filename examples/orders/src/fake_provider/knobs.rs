@@ -16,6 +16,8 @@ pub struct Knobs {
     pub fail_rate: f64,
     /// How many never answer, and do not charge.
     pub hang_rate: f64,
+    /// How many answer 402, and do not charge. It is remembered: the key is refused from then on.
+    pub refuse_rate: f64,
     /// How many charge and then close the connection without an answer.
     pub drop_after_charge_rate: f64,
 }
@@ -26,15 +28,17 @@ pub(super) enum Fate {
     Answers,
     Fails,
     Hangs,
+    Refuses,
     DropsAfterCharge,
 }
 
 impl Knobs {
     /// The names of all of them.
-    pub const NAMES: [&'static str; 4] = [
+    pub const NAMES: [&'static str; 5] = [
         "latency_ms",
         "fail_rate",
         "hang_rate",
+        "refuse_rate",
         "drop_after_charge_rate",
     ];
 
@@ -48,10 +52,12 @@ impl Knobs {
             "latency_ms" => self.latency_ms = latency(value)?,
             "fail_rate" => self.fail_rate = rate(value)?,
             "hang_rate" => self.hang_rate = rate(value)?,
+            "refuse_rate" => self.refuse_rate = rate(value)?,
             "drop_after_charge_rate" => self.drop_after_charge_rate = rate(value)?,
             _ => {
                 return Err(
-                    "is none of latency_ms, fail_rate, hang_rate and drop_after_charge_rate",
+                    "is none of latency_ms, fail_rate, hang_rate, refuse_rate and \
+                     drop_after_charge_rate",
                 );
             }
         }
@@ -62,19 +68,21 @@ impl Knobs {
         Duration::from_millis(self.latency_ms)
     }
 
-    /// Draws three numbers whatever the rates are, so that one knob does not move what the others
+    /// Draws four numbers whatever the rates are, so that one knob does not move what the others
     /// do.
     pub(super) fn fate(&self, random: &mut fastrand::Rng) -> Fate {
         let mut happens = |rate: f64| random.f64() < rate;
-        let (hangs, fails, drops) = (
+        let (hangs, fails, drops, refuses) = (
             happens(self.hang_rate),
             happens(self.fail_rate),
             happens(self.drop_after_charge_rate),
+            happens(self.refuse_rate),
         );
-        match (hangs, fails, drops) {
-            (true, _, _) => Fate::Hangs,
-            (_, true, _) => Fate::Fails,
-            (_, _, true) => Fate::DropsAfterCharge,
+        match (hangs, fails, refuses, drops) {
+            (true, _, _, _) => Fate::Hangs,
+            (_, true, _, _) => Fate::Fails,
+            (_, _, true, _) => Fate::Refuses,
+            (_, _, _, true) => Fate::DropsAfterCharge,
             _ => Fate::Answers,
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 pub(super) struct Ledger {
     entries: Vec<Entry>,
     by_key: HashMap<String, usize>,
+    refused: HashSet<String>,
 }
 
 /// A charge beside the key that it was made with.
@@ -33,9 +34,14 @@ enum Status {
     Declined,
 }
 
-/// The key belongs to another charge.
+/// Why there is no charge.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct KeyReused;
+pub(super) enum NoCharge {
+    /// The key belongs to another one.
+    KeyReused,
+    /// The key was refused.
+    Refused,
+}
 
 impl Ledger {
     /// The charge of this key; a new one only if the key is new.
@@ -44,11 +50,14 @@ impl Ledger {
         key: &str,
         reference: &str,
         amount_cents: i64,
-    ) -> Result<Charge, KeyReused> {
+    ) -> Result<Charge, NoCharge> {
         if let Some(&index) = self.by_key.get(key) {
             let charge = &self.entries[index].charge;
             let is_same = charge.reference == reference && charge.amount_cents == amount_cents;
-            return is_same.then(|| charge.clone()).ok_or(KeyReused);
+            return is_same.then(|| charge.clone()).ok_or(NoCharge::KeyReused);
+        }
+        if self.refused.contains(key) {
+            return Err(NoCharge::Refused);
         }
         let charge = Charge {
             id: Uuid::now_v7(),
@@ -62,6 +71,11 @@ impl Ledger {
             charge: charge.clone(),
         });
         Ok(charge)
+    }
+
+    /// From now on there is no charge of this key, unless there is one.
+    pub(super) fn refuse(&mut self, key: &str) {
+        self.refused.insert(key.to_owned());
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -88,11 +102,24 @@ mod tests {
         let mut ledger = Ledger::default();
         let first = ledger.charge("a", "order 1", 250).unwrap();
         assert_eq!(ledger.charge("a", "order 1", 250).unwrap(), first);
-        assert_eq!(ledger.charge("a", "order 1", 251), Err(KeyReused));
-        assert_eq!(ledger.charge("a", "order 2", 250), Err(KeyReused));
+        assert_eq!(ledger.charge("a", "order 1", 251), Err(NoCharge::KeyReused));
+        assert_eq!(ledger.charge("a", "order 2", 250), Err(NoCharge::KeyReused));
         assert_eq!(ledger.entries().len(), 1);
         assert_ne!(ledger.charge("b", "order 1", 250).unwrap(), first);
         assert_eq!(ledger.entries().len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_is_kept_and_so_is_a_charge() {
+        let mut ledger = Ledger::default();
+        ledger.refuse("a");
+        for _ in 0..2 {
+            assert_eq!(ledger.charge("a", "order 1", 250), Err(NoCharge::Refused));
+        }
+        let charge = ledger.charge("b", "order 1", 250).unwrap();
+        ledger.refuse("b");
+        assert_eq!(ledger.charge("b", "order 1", 250).unwrap(), charge);
+        assert_eq!(ledger.entries().len(), 1);
     }
 
     #[test]

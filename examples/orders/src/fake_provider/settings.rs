@@ -7,12 +7,13 @@ pub const PREFIX: &str = "FAKE_PROVIDER_";
 
 const ADDR: &str = "FAKE_PROVIDER_ADDR";
 const SEED: &str = "FAKE_PROVIDER_SEED";
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     ADDR,
     SEED,
     "FAKE_PROVIDER_LATENCY_MS",
     "FAKE_PROVIDER_FAIL_RATE",
     "FAKE_PROVIDER_HANG_RATE",
+    "FAKE_PROVIDER_REFUSE_RATE",
     "FAKE_PROVIDER_DROP_AFTER_CHARGE_RATE",
 ];
 
@@ -21,6 +22,8 @@ pub const VARIABLES: &str = "\
   FAKE_PROVIDER_LATENCY_MS  how long a charge takes, up to 60000         (default: 0)
   FAKE_PROVIDER_FAIL_RATE   how many answer 500 and do not charge, 0..1  (default: 0)
   FAKE_PROVIDER_HANG_RATE   how many never answer and do not charge      (default: 0)
+  FAKE_PROVIDER_REFUSE_RATE how many answer 402 and do not charge; a key that was
+                            refused stays so                             (default: 0)
   FAKE_PROVIDER_DROP_AFTER_CHARGE_RATE
                             how many charge and then close the connection
                             without an answer                            (default: 0)

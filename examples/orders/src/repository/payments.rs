@@ -67,7 +67,7 @@ pub(crate) async fn settle(
     c: Connection<'_>,
     id: PaymentId,
     status: PaymentStatus,
-    provider_ref: &str,
+    provider_ref: Option<&str>,
     settled_by: &str,
 ) -> Result<bool, StoreError> {
     let settled: Option<Uuid> = on_both!(c, c => sqlx::query_scalar(SETTLE)

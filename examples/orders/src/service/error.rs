@@ -84,6 +84,19 @@ pub(crate) enum Error {
         provider_ref: Option<String>,
     },
 
+    /// The payment provider has refused the charge, and nothing was charged. The order can be paid
+    /// again, with another key.
+    #[error("payment provider has refused the charge")]
+    #[problem(
+        status = 402,
+        slug = "payment-refused",
+        title = "The payment was refused"
+    )]
+    Refused {
+        #[problem(ext)]
+        payment_id: PaymentId,
+    },
+
     /// The payment provider cannot be reached. Nothing was charged by this request; the order can
     /// be paid again.
     #[error("payment provider is not available")]
@@ -170,12 +183,13 @@ impl From<ProviderError> for Error {
                 retry_after,
                 source,
             },
-            ProviderError::Broken(_) | ProviderError::Refused(_) | ProviderError::Garbled(_) => {
-                Self::ProviderFailed {
-                    retry_after,
-                    source,
-                }
-            }
+            ProviderError::Broken(_)
+            | ProviderError::Refused(_)
+            | ProviderError::Unexpected(_)
+            | ProviderError::Garbled(_) => Self::ProviderFailed {
+                retry_after,
+                source,
+            },
         }
     }
 }

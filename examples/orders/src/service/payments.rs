@@ -10,7 +10,7 @@ use purlin_store::{Clock, StoreError, StoreErrorKind};
 use crate::{
     database::Database,
     domain::{Customer, OrderId, OrderStatus, Payment, PaymentId, PaymentStatus, Timestamp},
-    provider::{Charge, ChargeStatus, Provider},
+    provider::{Charge, ChargeStatus, Provider, ProviderError},
     repository::{orders, payments},
     service::{Error, unit_of_work},
 };
@@ -27,7 +27,8 @@ use crate::{
 ///   settled, so all who come meanwhile ask for the same charge, with the key of the first.
 /// - Asked again with that key, the provider tells what it did the first time. So a call that
 ///   breaks off after the charge is made good by the next one, whoever makes it.
-/// - What came of it is written once, in one transaction with the order's status.
+/// - What came of it is written once, in one transaction with the order's status. A refusal (402 or
+///   422) settles it too: nothing was charged, and the next payment is a new one.
 ///
 /// An order may be cancelled while a charge is under way. A charge that turns out captured is then
 /// kept as `refund_due` and logged as an error. If nobody asks again, its row stays `started`: what
@@ -75,12 +76,20 @@ impl Payments {
         }
         // No transaction is open meanwhile: the provider may take its time.
         let charge_key = HeaderValue::from_str(&payment.charge_key).map_err(Error::ChargeKey)?;
-        let charge = self
+        let asked = self
             .provider
             .charge(&charge_key, order, payment.amount_cents)
-            .await?;
+            .await;
+        let charge = match asked {
+            Ok(charge) => Some(charge),
+            Err(error @ ProviderError::Refused(_)) => {
+                tracing::info!(%error, payment = %payment.id, "the charge was refused");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
         let settled = unit_of_work::run(&self.database, "settle payment", async || {
-            self.settle(customer, &payment, &charge, key).await
+            self.settle(customer, &payment, charge.as_ref(), key).await
         })
         .await?;
         outcome(settled, key)
@@ -139,19 +148,20 @@ impl Payments {
         Ok(payment)
     }
 
-    /// Writes what came of it, unless that has been written, and gives what is written.
+    /// Writes what came of it, unless that has been written, and gives what is written. There is no
+    /// charge when it was refused.
     async fn settle(
         &self,
         customer: &Customer,
         payment: &Payment,
-        charge: &Charge,
+        charge: Option<&Charge>,
         key: &str,
     ) -> Result<Payment, Error> {
         use OrderStatus::{Paid, Pending};
         let mut work = self.database.begin().await?;
-        let status = match charge.status {
-            ChargeStatus::Declined => PaymentStatus::Declined,
-            ChargeStatus::Captured => {
+        let status = match charge.map(|charge| charge.status) {
+            None | Some(ChargeStatus::Declined) => PaymentStatus::Declined,
+            Some(ChargeStatus::Captured) => {
                 let order = payment.order_id;
                 if orders::change_status(work.connection(), order, customer, Pending, Paid).await? {
                     PaymentStatus::Captured
@@ -160,7 +170,8 @@ impl Payments {
                 }
             }
         };
-        if !payments::settle(work.connection(), payment.id, status, &charge.id, key).await? {
+        let provider_ref = charge.map(|charge| &*charge.id);
+        if !payments::settle(work.connection(), payment.id, status, provider_ref, key).await? {
             // Somebody else was faster. Nothing of this unit of work is to be kept.
             let settled = payments::get(work.connection(), payment.id).await?;
             return settled.ok_or_else(|| {
@@ -170,13 +181,13 @@ impl Payments {
         work.commit().await?;
         if status == PaymentStatus::RefundDue {
             tracing::error!(
-                payment = %payment.id, order = %payment.order_id, provider_ref = %charge.id,
+                payment = %payment.id, order = %payment.order_id, provider_ref,
                 "captured for an order that is no longer pending: to be refunded"
             );
         }
         Ok(Payment {
             status,
-            provider_ref: Some(charge.id.clone()),
+            provider_ref: provider_ref.map(str::to_owned),
             settled_by: Some(key.to_owned()),
             ..payment.clone()
         })
@@ -191,6 +202,9 @@ fn outcome(payment: Payment, key: &str) -> Result<Payment, Error> {
                 order_status: OrderStatus::Paid,
             })
         }
+        PaymentStatus::Declined if payment.provider_ref.is_none() => Err(Error::Refused {
+            payment_id: payment.id,
+        }),
         PaymentStatus::Captured | PaymentStatus::Declined => Ok(payment),
         PaymentStatus::RefundDue => Err(Error::RefundDue {
             payment_id: payment.id,

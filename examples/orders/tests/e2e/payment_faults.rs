@@ -26,6 +26,8 @@ use crate::{
 on_both_databases! {
     a_provider_that_is_down
     a_provider_that_fails
+    a_provider_that_refuses
+    a_refusal_that_was_not_told
     a_provider_that_hangs
     a_provider_that_charges_and_hangs_up
     a_provider_that_charges_too_late
@@ -60,6 +62,20 @@ async fn rows(store: &Store) -> Vec<(String, Option<String>)> {
             .await
             .unwrap()
     }
+}
+
+async fn forget_answers(store: &Store) {
+    let forgotten = if let Some(url) = store.url() {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let sql = "delete from purlin_idempotency_records";
+        sqlx::query(sql).execute(&mut connection).await.map(drop)
+    } else {
+        let options = SqliteConnectOptions::new().filename(store.folder().join("orders.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let sql = "delete from purlin_idempotency";
+        sqlx::query(sql).execute(&mut connection).await.map(drop)
+    };
+    forgotten.unwrap();
 }
 
 /// Waits until the shop is about to ask the provider, or has asked it.
@@ -133,6 +149,55 @@ async fn a_provider_that_fails(store: Store) {
     assert_paid_once(&shop, &provider, &order, &payment).await;
 }
 
+/// Nothing was charged, nothing is open, and the same key is told the same.
+async fn a_provider_that_refuses(store: Store) {
+    let provider = Provider::start_with(&[("FAKE_PROVIDER_REFUSE_RATE", "1")]).await;
+    let shop = shop_of(&store, &provider).await;
+    let order = order(&shop, 250).await;
+    let first = pay_with_key(&shop, &order, 250, "a").await;
+    let first = first.problem(402, "payment-refused");
+    assert_eq!(rows(&store).await, [("declined".to_owned(), None)]);
+    assert_eq!(status(&shop, &order).await, "pending");
+    provider.turn("").await;
+    let again = pay_with_key(&shop, &order, 250, "a").await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    let again = again.problem(402, "payment-refused");
+    assert_eq!(again["payment_id"], first["payment_id"]);
+    assert!(provider.ledger().await.is_empty());
+    let payment = pay_with_key(&shop, &order, 250, "b").await.expect(201);
+    assert_ne!(payment["id"], first["payment_id"]);
+    assert_paid_once(&shop, &provider, &order, &payment).await;
+    let other = self::order(&shop, 250).await;
+    provider.turn("refuse_rate=1").await;
+    // Without a key each is a payment of its own; 422 says the same as 402.
+    let url = parrot(http("422 Unprocessable Content", "{}")).await;
+    let stubborn = store.start_with(&[("ORDERS_PAYMENT_URL", &url)]).await;
+    for shop in [&shop, &stubborn] {
+        pay(shop, &other, 250).await.problem(402, "payment-refused");
+    }
+    let declined = rows(&store).await;
+    assert_eq!(declined.iter().filter(|row| row.0 == "declined").count(), 3);
+}
+
+/// The shop dies after the refusal is written and before its answer is kept.
+async fn a_refusal_that_was_not_told(store: Store) {
+    let provider = Provider::start_with(&[("FAKE_PROVIDER_REFUSE_RATE", "1")]).await;
+    let mut shop = shop_of(&store, &provider).await;
+    let order = order(&shop, 250).await;
+    let first = pay_with_key(&shop, &order, 250, "a").await;
+    let first = first.problem(402, "payment-refused");
+    shop.signal("KILL");
+    shop.wait().await;
+    forget_answers(&store).await;
+    let shop = shop_of(&store, &provider).await;
+    provider.turn("").await;
+    let again = pay_with_key(&shop, &order, 250, "a").await;
+    let again = again.problem(402, "payment-refused");
+    assert_eq!(again["payment_id"], first["payment_id"]);
+    assert!(provider.ledger().await.is_empty());
+    assert_eq!(rows(&store).await, [("declined".to_owned(), None)]);
+}
+
 async fn a_provider_that_hangs(store: Store) {
     let provider = Provider::start_with(&[("FAKE_PROVIDER_HANG_RATE", "1")]).await;
     let shop = shop_of(&store, &provider).await;
@@ -197,11 +262,12 @@ async fn parrot(answer: String) -> String {
     url
 }
 
+fn http(status: &str, body: &str) -> String {
+    let bytes = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n{body}")
+}
+
 async fn a_provider_that_answers_nonsense(store: Store) {
-    let http = |status: &str, body: &str| {
-        let bytes = body.len();
-        format!("HTTP/1.1 {status}\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n{body}")
-    };
     let other = json!({"id": "x", "reference": "other", "amount_cents": 250, "status": "captured"});
     for answer in [
         http("404 Not Found", "{}"),

@@ -109,7 +109,9 @@ pub(super) fn attempt(row: &PgRow) -> Result<u64, sqlx::Error> {
 fn left(row: &PgRow, column: &str) -> Result<Duration, sqlx::Error> {
     let left: PgInterval = row.try_get(column)?;
     let micros = i64::from(left.days) * MICROS_PER_DAY + left.microseconds;
-    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
+    Ok(Duration::from_micros(
+        u64::try_from(micros).unwrap_or_default(),
+    ))
 }
 
 fn corrupt(what: &'static str) -> sqlx::Error {

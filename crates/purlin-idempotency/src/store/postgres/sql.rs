@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 // Durations are microseconds.
 
 /// The time, which is the same everywhere in a statement, so that the planner can use an index.
-const NOW: &str = "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
+const NOW: &str =
+    "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
 
 const EXPIRED: &str = "(r.expires_at <= {now} and (r.state = 1 or r.lease_until <= {now}))";
 
@@ -76,7 +77,8 @@ select seen.*, exists (select from kept) as kept, same from here left join seen 
 
 const RELEASE: &str = "delete from {records} r where {leased}";
 
-const ABANDON: &str = "update {records} r set lease_until = least(r.lease_until, {now}) where {leased}";
+const ABANDON: &str =
+    "update {records} r set lease_until = least(r.lease_until, {now}) where {leased}";
 
 const GET: &str = "select {columns} from {records} r where r.id = $2";
 
