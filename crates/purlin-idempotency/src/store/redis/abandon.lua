@@ -4,7 +4,6 @@ local head, answer = owned(t)
 if not head then return answer end
 local lease = (struct.unpack('>i8', head, 36))
 if t < lease then
-  local done = redis.pcall('SETRANGE', KEYS[1], 35, struct.pack('>i8', t))
-  if failed(done) then return done end
+  redis.call('SETRANGE', KEYS[1], 35, struct.pack('>i8', t))
 end
 return 1

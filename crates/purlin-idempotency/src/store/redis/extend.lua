@@ -6,10 +6,8 @@ local lease, expires = t + ARGV[3], (struct.unpack('>i8', head, 28))
 if lease > expires then
   -- The one place where it can become visible for longer than Redis was told. First, since what has
   -- begun is not undone: a key that is kept for too long does no harm.
-  local kept = redis.pcall('PEXPIRE', KEYS[1], ARGV[4])
-  if failed(kept) then return kept end
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
   expires = lease
 end
-local done = redis.pcall('SETRANGE', KEYS[1], 27, struct.pack('>i8i8', expires, lease))
-if failed(done) then return done end
+redis.call('SETRANGE', KEYS[1], 27, struct.pack('>i8i8', expires, lease))
 return 1

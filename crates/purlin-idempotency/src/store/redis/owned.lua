@@ -1,7 +1,6 @@
 -- The head of the work that is under way by the lease ARGV[2], lapsed or not; else what to answer.
 local function owned(t)
   local head = read_head(KEYS[1])
-  if failed(head) then return nil, head end
   if head == '' then return nil, 0 end
   if not is_sound(head) then return nil, -1 end
   local is_ours = is_visible(head, t) and string.sub(head, 4, 27) == ARGV[2]

@@ -12,13 +12,7 @@
 
 -- The fixed part, and one byte of the answer, so that it is seen whether there is one.
 local function read_head(key)
-  return redis.pcall('GETRANGE', key, 0, 84)
-end
-
--- What pcall gives in place of a reply. Scripts return it as it is: an error that call raises loses
--- its code on the way, before Redis 7.
-local function failed(reply)
-  return type(reply) == 'table' and reply.err
+  return redis.call('GETRANGE', key, 0, 84)
 end
 
 local function is_sound(head)

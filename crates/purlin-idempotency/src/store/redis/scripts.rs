@@ -19,9 +19,18 @@ impl Scripts {
         const OWNED: &str = include_str!("owned.lua");
         let script = |parts: &[&str]| Script::with_clock(&parts.concat());
         Self {
-            claim: script(&[RECORD, include_str!("claim.lua")]),
+            // What is done most often comes before the functions that it does not need.
+            claim: script(&[
+                include_str!("claim.lua"),
+                RECORD,
+                include_str!("claim_found.lua"),
+            ]),
             extend: script(&[RECORD, OWNED, include_str!("extend.lua")]),
-            complete: script(&[RECORD, include_str!("complete.lua")]),
+            complete: script(&[
+                include_str!("complete.lua"),
+                RECORD,
+                include_str!("complete_other.lua"),
+            ]),
             release: script(&[RECORD, OWNED, include_str!("release.lua")]),
             abandon: script(&[RECORD, OWNED, include_str!("abandon.lua")]),
             get: script(&[RECORD, include_str!("get.lua")]),

@@ -1,0 +1,44 @@
+use purlin_store::StoreError;
+
+/// A value given to a constructor of this crate is not one that it can work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A queue name has other characters, none, or too many.
+    #[error("a queue name must be 1 to 64 of a-z, A-Z, 0-9, `_`, `-`, `.`, `:`")]
+    QueueName,
+}
+
+/// A job was not enqueued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// The payload cannot be written as JSON.
+    #[error("the payload of a {kind} cannot be written: {reason}")]
+    Payload {
+        /// Of which kind of job.
+        kind: &'static str,
+        /// What serde says.
+        reason: String,
+    },
+    /// The payload is larger than [`Jobs::with_max_payload_bytes`](crate::Jobs::with_max_payload_bytes)
+    /// allows. Store it elsewhere and enqueue where it is.
+    #[error(
+        "the payload of a {kind} has {bytes} bytes, and {limit} is the limit; enqueue where it can be found"
+    )]
+    PayloadTooLarge {
+        /// Of which kind of job.
+        kind: &'static str,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// The name of the kind is empty or longer than 128 bytes.
+    #[error("the kind of a job must have 1 to 128 bytes")]
+    Kind,
+    /// The store did not take it. Whether it is there is known by [`StoreError::kind`]: enqueue
+    /// it again under the same id to be sure.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

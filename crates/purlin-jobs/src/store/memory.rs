@@ -1,0 +1,702 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
+use tokio::sync::watch;
+
+use super::{
+    Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
+    Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+};
+use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
+
+const NAME: &str = "memory";
+
+/// Jobs in the memory of this process, for tests and for work that may be lost with it.
+///
+/// It keeps the whole contract of [`JobStore`] but for what needs a disk. Clones share the jobs.
+///
+/// # Cancel safety
+///
+/// No call awaits anything: each is done when it is first polled.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    shelf: Arc<Mutex<Shelf>>,
+    changes: Arc<watch::Sender<()>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryStore {
+    /// A store without jobs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shelf: Arc::default(),
+            changes: Arc::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Judges times by this clock; by default it is this process's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    fn shelf(&self) -> (MutexGuard<'_, Shelf>, Micros) {
+        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        (shelf, unix_micros(self.clock.now()))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Microseconds since 1970.
+type Micros = i64;
+
+#[derive(Debug, Default)]
+struct Shelf {
+    jobs: BTreeMap<JobId, Row>,
+    /// By queue and rank.
+    ready: BTreeMap<QueueName, BTreeSet<(Micros, JobId)>>,
+    /// By the time to start.
+    scheduled: BTreeSet<(Micros, JobId)>,
+    workers: HashMap<WorkerId, Micros>,
+    leases: HashMap<LeaseId, Lease>,
+    unique: HashMap<UniqueKey, Holder>,
+    paused: HashSet<QueueName>,
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: Entry,
+    place: Place,
+    failures: u16,
+    crashes: u16,
+    failure: Option<Failure>,
+    enqueued_at: Micros,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ready { run_at: Micros },
+    Scheduled { run_at: Micros },
+    Leased { is_cancelled: bool },
+    Dead { at: Micros },
+    Cancelled { at: Micros },
+}
+
+impl Place {
+    fn state(self) -> State {
+        match self {
+            Self::Ready { .. } => State::Ready,
+            Self::Scheduled { .. } => State::Scheduled,
+            Self::Leased { .. } => State::Leased,
+            Self::Dead { .. } => State::Dead,
+            Self::Cancelled { .. } => State::Cancelled,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Lease {
+    worker: WorkerId,
+    jobs: BTreeSet<JobId>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    job: JobId,
+    /// When the key is free whatever becomes of the job.
+    until: Option<Micros>,
+}
+
+impl Shelf {
+    /// Puts a job that is nowhere where it belongs.
+    fn place(&mut self, id: JobId, place: Place) {
+        let Some(row) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        row.place = place;
+        match place {
+            Place::Ready { run_at } => {
+                let options = &row.entry.options;
+                let rank = run_at.saturating_add(micros(options.priority.offset()));
+                let queue = self.ready.entry(options.queue.clone()).or_default();
+                queue.insert((rank, id));
+            }
+            Place::Scheduled { run_at } => {
+                self.scheduled.insert((run_at, id));
+            }
+            Place::Leased { .. } | Place::Dead { .. } | Place::Cancelled { .. } => {}
+        }
+    }
+
+    /// Takes a job from where it waits.
+    fn unplace(&mut self, id: JobId) {
+        let Some(row) = self.jobs.get(&id) else {
+            return;
+        };
+        let options = &row.entry.options;
+        match row.place {
+            Place::Ready { run_at } => {
+                let rank = run_at.saturating_add(micros(options.priority.offset()));
+                if let Some(queue) = self.ready.get_mut(&options.queue) {
+                    queue.remove(&(rank, id));
+                }
+            }
+            Place::Scheduled { run_at } => {
+                self.scheduled.remove(&(run_at, id));
+            }
+            Place::Leased { .. } | Place::Dead { .. } | Place::Cancelled { .. } => {}
+        }
+    }
+
+    /// Makes a job that is nowhere ready where it stood before.
+    fn give_back(&mut self, id: JobId) {
+        if let Some(row) = self.jobs.get(&id) {
+            let run_at = row.enqueued_at;
+            self.place(id, Place::Ready { run_at });
+        }
+    }
+
+    fn holder(&self, key: &UniqueKey, now: Micros) -> Option<JobId> {
+        let holder = self.unique.get(key)?;
+        let is_over = holder.until.is_some_and(|until| until <= now);
+        (!is_over).then_some(holder.job)
+    }
+
+    /// Frees the unique key of a job that has come to the end of this span.
+    fn free(&mut self, id: JobId, ended: Span) {
+        let Some(unique) = self.jobs.get(&id).and_then(|row| row.entry.options.unique) else {
+            return;
+        };
+        let is_held = self
+            .unique
+            .get(&unique.key)
+            .is_some_and(|holder| holder.job == id);
+        if unique.span == ended && is_held {
+            self.unique.remove(&unique.key);
+        }
+    }
+
+    /// Ends a job that is nowhere, for good.
+    fn end(&mut self, id: JobId, place: Place) {
+        self.free(id, Span::UntilStart);
+        self.free(id, Span::UntilDone);
+        self.place(id, place);
+    }
+
+    /// Takes the key of the entry for it. Otherwise says who has it.
+    fn take_key(&mut self, entry: &Entry, now: Micros) -> Result<Option<JobId>, JobId> {
+        let Some(unique) = &entry.options.unique else {
+            return Ok(None);
+        };
+        let mut replaced = None;
+        if let Some(holder) = self.holder(&unique.key, now) {
+            let waits = self.jobs.get(&holder).is_some_and(|row| {
+                matches!(row.place, Place::Ready { .. } | Place::Scheduled { .. })
+            });
+            if unique.on_conflict == OnConflict::Keep || !waits {
+                return Err(holder);
+            }
+            self.unplace(holder);
+            self.jobs.remove(&holder);
+            replaced = Some(holder);
+        }
+        let until = match unique.span {
+            Span::For(period) => Some(now.saturating_add(micros(period))),
+            Span::UntilStart | Span::UntilDone => None,
+        };
+        let job = entry.id;
+        self.unique.insert(unique.key, Holder { job, until });
+        Ok(replaced)
+    }
+
+    fn add(&mut self, entry: &Entry, now: Micros) -> Enqueued {
+        let id = entry.id;
+        if self.jobs.contains_key(&id) {
+            return Enqueued::Existing(id);
+        }
+        let replaced = match self.take_key(entry, now) {
+            Ok(replaced) => replaced,
+            Err(holder) => return Enqueued::Existing(holder),
+        };
+        let run_at = match entry.options.run {
+            Run::Now => now,
+            Run::After(delay) => now.saturating_add(micros(delay)),
+            Run::At(at) => unix_micros(at),
+        };
+        self.jobs.insert(
+            id,
+            Row {
+                entry: entry.clone(),
+                place: Place::Leased {
+                    is_cancelled: false,
+                },
+                failures: 0,
+                crashes: 0,
+                failure: None,
+                enqueued_at: now,
+            },
+        );
+        if run_at <= now {
+            self.place(id, Place::Ready { run_at: now });
+        } else {
+            self.place(id, Place::Scheduled { run_at });
+        }
+        match replaced {
+            Some(old) => Enqueued::Replaced { new: id, old },
+            None => Enqueued::New(id),
+        }
+    }
+
+    fn lease(&mut self, claim: &Claim) {
+        let mut taken = BTreeSet::new();
+        if !self.paused.contains(&claim.queue) {
+            let queue = self.ready.entry(claim.queue.clone()).or_default();
+            let known = |id: &JobId| {
+                let kind = &self.jobs[id].entry.kind;
+                claim.kinds.contains(kind)
+            };
+            let next = queue.iter().map(|(_, id)| *id).filter(known);
+            taken = next.take(claim.limit.into()).collect();
+        }
+        for id in &taken {
+            self.unplace(*id);
+            self.place(
+                *id,
+                Place::Leased {
+                    is_cancelled: false,
+                },
+            );
+            self.free(*id, Span::UntilStart);
+        }
+        if !taken.is_empty() {
+            let worker = claim.worker;
+            self.leases.insert(
+                claim.lease,
+                Lease {
+                    worker,
+                    jobs: taken,
+                },
+            );
+        }
+    }
+
+    fn settle(&mut self, lease: LeaseId, settlement: &Settlement, now: Micros) -> Settled {
+        let id = settlement.id;
+        let Some(jobs) = self.leases.get_mut(&lease).map(|lease| &mut lease.jobs) else {
+            return Settled::Stale;
+        };
+        if !jobs.remove(&id) {
+            return Settled::Stale;
+        }
+        if jobs.is_empty() {
+            self.leases.remove(&lease);
+        }
+        match &settlement.outcome {
+            Outcome::Done => {
+                self.end(id, Place::Dead { at: now });
+                self.jobs.remove(&id);
+            }
+            Outcome::Retry { after, error } => {
+                self.fail(id, error, now);
+                let run_at = now.saturating_add(micros(*after));
+                self.place(id, Place::Scheduled { run_at });
+            }
+            Outcome::Discard { error } => {
+                self.fail(id, error, now);
+                self.end(id, Place::Dead { at: now });
+            }
+            Outcome::Cancelled => self.end(id, Place::Cancelled { at: now }),
+            Outcome::Snooze { after } => {
+                let run_at = now.saturating_add(micros(*after));
+                self.place(id, Place::Scheduled { run_at });
+            }
+            Outcome::Release => self.give_back(id),
+        }
+        Settled::Applied
+    }
+
+    fn fail(&mut self, id: JobId, error: &str, now: Micros) {
+        if let Some(row) = self.jobs.get_mut(&id) {
+            row.failures = row.failures.saturating_add(1);
+            row.failure = failure(error, now);
+        }
+    }
+
+    fn leases_of(&self, worker: WorkerId) -> Vec<LeaseId> {
+        let own = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.worker == worker);
+        own.map(|(id, _)| *id).collect()
+    }
+
+    /// The jobs of a worker that is not there any more, in the order of their ids.
+    fn forget(&mut self, worker: WorkerId) -> BTreeSet<JobId> {
+        self.workers.remove(&worker);
+        let leases = self.leases_of(worker).into_iter();
+        let jobs = leases.filter_map(|lease| self.leases.remove(&lease));
+        jobs.flat_map(|lease| lease.jobs).collect()
+    }
+
+    /// `true` when the job is dead.
+    fn crash(&mut self, id: JobId, max_crashes: u16, now: Micros) -> bool {
+        let Some(row) = self.jobs.get_mut(&id) else {
+            return false;
+        };
+        row.crashes = row.crashes.saturating_add(1);
+        if row.place == (Place::Leased { is_cancelled: true }) {
+            self.end(id, Place::Cancelled { at: now });
+            return false;
+        }
+        if row.crashes >= max_crashes {
+            row.failure = failure("the worker died while it had this job", now);
+            self.end(id, Place::Dead { at: now });
+            return true;
+        }
+        self.give_back(id);
+        false
+    }
+
+    fn view(&self, id: JobId) -> Option<JobView> {
+        let row = self.jobs.get(&id)?;
+        let (run_at, finished_at) = match row.place {
+            Place::Ready { run_at } | Place::Scheduled { run_at } => (Some(run_at), None),
+            Place::Leased { .. } => (None, None),
+            Place::Dead { at } | Place::Cancelled { at } => (None, Some(at)),
+        };
+        Some(JobView {
+            id,
+            kind: row.entry.kind.clone(),
+            version: row.entry.version,
+            queue: row.entry.options.queue.clone(),
+            state: row.place.state(),
+            payload: row.entry.payload.clone(),
+            failures: row.failures,
+            crashes: row.crashes,
+            max_attempts: row.entry.options.max_attempts,
+            failure: row.failure.clone(),
+            enqueued_at: from_unix_micros(row.enqueued_at)?,
+            run_at: run_at.and_then(from_unix_micros),
+            finished_at: finished_at.and_then(from_unix_micros),
+        })
+    }
+
+    fn claimed(&self, id: JobId) -> Option<Claimed> {
+        let row = self.jobs.get(&id)?;
+        Some(Claimed {
+            id,
+            kind: row.entry.kind.clone(),
+            version: row.entry.version,
+            payload: row.entry.payload.clone(),
+            traceparent: row.entry.traceparent.clone(),
+            failures: row.failures,
+            crashes: row.crashes,
+            max_attempts: row.entry.options.max_attempts,
+            timeout: row.entry.options.timeout,
+            enqueued_at: from_unix_micros(row.enqueued_at)?,
+        })
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let enqueued = jobs.iter().map(|entry| shelf.add(entry, now)).collect();
+        self.changes.send_replace(());
+        Ok(enqueued)
+    }
+
+    async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
+        let (mut shelf, now) = self.shelf();
+        shelf
+            .workers
+            .insert(worker, now.saturating_add(micros(ttl)));
+        Ok(())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        if shelf
+            .workers
+            .get(&claim.worker)
+            .is_none_or(|until| *until <= now)
+        {
+            return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "claim")
+                .with_source("the worker is not known, or was taken for dead"));
+        }
+        if !shelf.leases.contains_key(&claim.lease) {
+            shelf.lease(claim);
+        }
+        let Some(lease) = shelf.leases.get(&claim.lease) else {
+            return Ok(Vec::new());
+        };
+        let mut claimed: Vec<_> = lease
+            .jobs
+            .iter()
+            .filter_map(|id| shelf.claimed(*id))
+            .collect();
+        claimed.sort_by_key(|job| job.id);
+        Ok(claimed)
+    }
+
+    async fn settle(
+        &self,
+        lease: LeaseId,
+        settlements: &[Settlement],
+    ) -> Result<Vec<Settled>, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let settle = |settlement| shelf.settle(lease, settlement, now);
+        let settled = settlements.iter().map(settle).collect();
+        self.changes.send_replace(());
+        Ok(settled)
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, ttl: Duration) -> Result<Beat, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        match shelf.workers.get_mut(&worker) {
+            Some(until) if *until > now => *until = now.saturating_add(micros(ttl)),
+            _ => return Ok(Beat::Lost),
+        }
+        let leases = shelf.leases.values().filter(|lease| lease.worker == worker);
+        let is_cancelled =
+            |id: &JobId| shelf.jobs[id].place == Place::Leased { is_cancelled: true };
+        let jobs = leases.flat_map(|lease| lease.jobs.iter().copied());
+        Ok(Beat::Alive {
+            cancel: jobs.filter(is_cancelled).collect(),
+        })
+    }
+
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let (mut shelf, _) = self.shelf();
+        for id in shelf.forget(worker) {
+            shelf.give_back(id);
+        }
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let over = shelf.workers.iter().filter(|(_, until)| **until <= now);
+        let mut dead: Vec<_> = over.map(|(worker, _)| *worker).collect();
+        dead.sort_unstable();
+        dead.truncate(rescue.limit as usize);
+        let mut rescued = Rescued::default();
+        for worker in dead {
+            rescued.workers += 1;
+            for id in shelf.forget(worker) {
+                if shelf.crash(id, rescue.max_crashes, now) {
+                    rescued.dead += 1;
+                } else {
+                    rescued.ready += 1;
+                }
+            }
+        }
+        self.changes.send_replace(());
+        Ok(rescued)
+    }
+
+    async fn promote(&self, limit: u32) -> Result<Promoted, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let mut jobs = 0;
+        while let Some(&(run_at, id)) = shelf.scheduled.first() {
+            if run_at > now || jobs == limit {
+                break;
+            }
+            shelf.unplace(id);
+            shelf.place(id, Place::Ready { run_at });
+            jobs += 1;
+        }
+        if jobs > 0 {
+            self.changes.send_replace(());
+        }
+        let next_in = shelf.scheduled.first().map(|(run_at, _)| {
+            Duration::from_micros(u64::try_from(run_at.saturating_sub(now)).unwrap_or_default())
+        });
+        Ok(Promoted { jobs, next_in })
+    }
+
+    async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        Ok(Box::new(Changes(self.changes.subscribe())))
+    }
+}
+
+#[derive(Debug)]
+struct Changes(watch::Receiver<()>);
+
+#[async_trait]
+impl Wakeups for Changes {
+    async fn next(&mut self, up_to: Duration) -> Wake {
+        match tokio::time::timeout(up_to, self.0.changed()).await {
+            Ok(Ok(())) => Wake::Jobs,
+            // Nobody has the store any more: nothing will come, and the time still has to pass.
+            Ok(Err(_)) => {
+                tokio::time::sleep(up_to).await;
+                Wake::Elapsed
+            }
+            Err(_) => Wake::Elapsed,
+        }
+    }
+}
+
+#[async_trait]
+impl JobAdmin for MemoryStore {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        Ok(self.shelf().0.view(id))
+    }
+
+    async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<JobView>, StoreError> {
+        let (shelf, _) = self.shelf();
+        let after = page.after;
+        let ids = shelf
+            .jobs
+            .keys()
+            .filter(|id| after.is_none_or(|after| **id > after));
+        let views = ids.filter_map(|id| shelf.view(*id));
+        let wanted = views.filter(|view| {
+            filter
+                .queue
+                .as_ref()
+                .is_none_or(|queue| *queue == view.queue)
+                && filter.kind.as_ref().is_none_or(|kind| *kind == view.kind)
+                && filter.state.is_none_or(|state| state == view.state)
+        });
+        Ok(wanted.take(page.limit.into()).collect())
+    }
+
+    async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
+        let (shelf, now) = self.shelf();
+        let mut counts = Counts::default();
+        let of_queue = |row: &&Row| queue.is_none_or(|queue| *queue == row.entry.options.queue);
+        for row in shelf.jobs.values().filter(of_queue) {
+            *match row.place.state() {
+                State::Ready => &mut counts.ready,
+                State::Scheduled => &mut counts.scheduled,
+                State::Leased => &mut counts.leased,
+                State::Dead => &mut counts.dead,
+                State::Cancelled => &mut counts.cancelled,
+            } += 1;
+        }
+        let queues = shelf
+            .ready
+            .iter()
+            .filter(|(name, _)| queue.is_none_or(|queue| queue == *name));
+        let first = queues.filter_map(|(_, ready)| ready.first()).min();
+        if let Some((_, id)) = first
+            && let Place::Ready { run_at } = shelf.jobs[id].place
+        {
+            let waited = u64::try_from(now.saturating_sub(run_at)).unwrap_or_default();
+            counts.oldest_ready = Some(Duration::from_micros(waited));
+        }
+        Ok(counts)
+    }
+
+    async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let Some(place) = shelf.jobs.get(&id).map(|row| row.place) else {
+            return Ok(false);
+        };
+        match place {
+            Place::Ready { .. } | Place::Scheduled { .. } => {
+                shelf.unplace(id);
+                shelf.end(id, Place::Cancelled { at: now });
+                Ok(true)
+            }
+            Place::Leased { .. } => {
+                shelf.place(id, Place::Leased { is_cancelled: true });
+                Ok(true)
+            }
+            Place::Dead { .. } | Place::Cancelled { .. } => Ok(false),
+        }
+    }
+
+    async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let Some(row) = shelf.jobs.get(&id) else {
+            return Ok(false);
+        };
+        match row.place {
+            Place::Scheduled { .. } => shelf.unplace(id),
+            Place::Dead { .. } => {
+                let entry = row.entry.clone();
+                let is_kept = |unique: crate::Unique| unique.span == Span::UntilDone;
+                if let Some(unique) = entry.options.unique.filter(|unique| is_kept(*unique)) {
+                    if shelf.holder(&unique.key, now).is_some() {
+                        return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "replay")
+                            .with_source("another job holds its unique key"));
+                    }
+                    shelf.unique.insert(
+                        unique.key,
+                        Holder {
+                            job: id,
+                            until: None,
+                        },
+                    );
+                }
+                if let Some(row) = shelf.jobs.get_mut(&id) {
+                    (row.failures, row.crashes) = (0, 0);
+                }
+            }
+            _ => return Ok(false),
+        }
+        shelf.place(id, Place::Ready { run_at: now });
+        self.changes.send_replace(());
+        Ok(true)
+    }
+
+    async fn pause(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        Ok(self.shelf().0.paused.insert(queue.clone()))
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        let was_paused = self.shelf().0.paused.remove(queue);
+        self.changes.send_replace(());
+        Ok(was_paused)
+    }
+
+    async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        let (mut shelf, now) = self.shelf();
+        let before = now.saturating_sub(micros(age));
+        let ended = |row: &Row| matches!(row.place, Place::Dead { at } | Place::Cancelled { at } if at <= before);
+        let gone = shelf.jobs.iter().filter(|(_, row)| ended(row));
+        let gone: Vec<_> = gone.map(|(id, _)| *id).take(limit as usize).collect();
+        for id in &gone {
+            shelf.jobs.remove(id);
+        }
+        let over = |holder: &Holder| holder.until.is_some_and(|until| until <= now);
+        let keys = shelf.unique.iter().filter(|(_, holder)| over(holder));
+        let keys: Vec<_> = keys
+            .map(|(key, _)| *key)
+            .take(limit as usize - gone.len())
+            .collect();
+        for key in &keys {
+            shelf.unique.remove(key);
+        }
+        Ok((gone.len() + keys.len()) as u64)
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn failure(error: &str, at: Micros) -> Option<Failure> {
+    let error = error.to_owned();
+    from_unix_micros(at).map(|at| Failure { error, at })
+}

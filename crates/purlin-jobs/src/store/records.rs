@@ -1,0 +1,285 @@
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::{JobId, LeaseId, Options, QueueName, WorkerId};
+
+/// A job as a store is given it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of job it is.
+    pub kind: String,
+    /// The version of its payload.
+    pub version: u16,
+    /// What the codec has made of the payload: a store does not look into it.
+    pub payload: Bytes,
+    /// The `traceparent` of who enqueued it (W3C Trace Context, section 3.2).
+    pub traceparent: Option<String>,
+    /// How it is to be run.
+    pub options: Options,
+}
+
+/// What became of a job that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Enqueued {
+    /// It was added. In a transaction: it is there when that commits.
+    New(JobId),
+    /// It was not: this one has its unique key, or its id.
+    Existing(JobId),
+    /// It took the place of one that waited, which is gone.
+    Replaced {
+        /// The job that was added.
+        new: JobId,
+        /// The job that is gone.
+        old: JobId,
+    },
+}
+
+impl Enqueued {
+    /// The job that will run.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        match *self {
+            Self::New(id) | Self::Existing(id) | Self::Replaced { new: id, .. } => id,
+        }
+    }
+}
+
+/// What a worker wants to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub worker: WorkerId,
+    /// Under which lease: a fresh one for each claim.
+    pub lease: LeaseId,
+    /// From where.
+    pub queue: QueueName,
+    /// Of which kinds.
+    pub kinds: Vec<String>,
+    /// How many at most. 1–1 000.
+    pub limit: u16,
+}
+
+/// A job that was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of job it is.
+    pub kind: String,
+    /// The version of its payload.
+    pub version: u16,
+    /// Its payload.
+    pub payload: Bytes,
+    /// The `traceparent` of who enqueued it.
+    pub traceparent: Option<String>,
+    /// How many of its attempts have failed.
+    pub failures: u16,
+    /// How many workers died while they had it.
+    pub crashes: u16,
+    /// How many failures it may have.
+    pub max_attempts: u16,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// When it was enqueued.
+    pub enqueued_at: SystemTime,
+}
+
+/// How the work on one job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which job.
+    pub id: JobId,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// How the work on a job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is done: the job is deleted.
+    Done,
+    /// It failed, and is to be tried again after this time.
+    Retry {
+        /// How much later.
+        after: Duration,
+        /// What went wrong.
+        error: String,
+    },
+    /// It failed for good: it is dead.
+    Discard {
+        /// What went wrong.
+        error: String,
+    },
+    /// It was cancelled.
+    Cancelled,
+    /// It wants to go on later. That is no failure.
+    Snooze {
+        /// How much later.
+        after: Duration,
+    },
+    /// It was not begun, or given up since the worker ends. It is ready at once, where it was in the queue.
+    Release,
+}
+
+/// Whether a settlement was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// It was.
+    Applied,
+    /// The lease is gone or not on this job, or not any more: nothing was changed.
+    Stale,
+}
+
+/// What a heartbeat hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Beat {
+    /// The worker is alive.
+    Alive {
+        /// Those of its jobs that are to be cancelled.
+        cancel: Vec<JobId>,
+    },
+    /// It was taken for dead, or is not known: none of its leases is live.
+    Lost,
+}
+
+/// How dead workers are dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rescue {
+    /// How many workers at most.
+    pub limit: u32,
+    /// A job that has crashed so often is dead, and not tried again. At least 1.
+    pub max_crashes: u16,
+}
+
+/// What was rescued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rescued {
+    /// Workers that were dead.
+    pub workers: u32,
+    /// Jobs that are ready again.
+    pub ready: u32,
+    /// Jobs that have crashed too often.
+    pub dead: u32,
+}
+
+/// What was made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promoted {
+    /// How many jobs.
+    pub jobs: u32,
+    /// How long it is until the next one is due; `None` when nothing is scheduled.
+    pub next_in: Option<Duration>,
+}
+
+/// Why a wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wake {
+    /// There may be jobs to claim.
+    Jobs,
+    /// The time is over.
+    Elapsed,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// It waits for a worker.
+    Ready,
+    /// It waits for its time.
+    Scheduled,
+    /// A worker has it.
+    Leased,
+    /// It has failed for good.
+    Dead,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A job that is not done, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of job it is.
+    pub kind: String,
+    /// The version of its payload.
+    pub version: u16,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Where it stands.
+    pub state: State,
+    /// Its payload, as the codec made it.
+    pub payload: Bytes,
+    /// How many of its attempts have failed.
+    pub failures: u16,
+    /// How many workers died while they had it.
+    pub crashes: u16,
+    /// How many failures it may have.
+    pub max_attempts: u16,
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// When it was enqueued.
+    pub enqueued_at: SystemTime,
+    /// When it may start, if it is ready or scheduled.
+    pub run_at: Option<SystemTime>,
+    /// When it ended, if it has.
+    pub finished_at: Option<SystemTime>,
+}
+
+/// What went wrong with a job, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the handler said, at most 4 KiB.
+    pub error: String,
+    /// When that was settled.
+    pub at: SystemTime,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Only of this queue.
+    pub queue: Option<QueueName>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only in this state.
+    pub state: Option<State>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Only jobs with a greater id.
+    pub after: Option<JobId>,
+    /// How many. 1–1 000.
+    pub limit: u16,
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Waiting for a worker.
+    pub ready: u64,
+    /// Waiting for their time.
+    pub scheduled: u64,
+    /// With a worker.
+    pub leased: u64,
+    /// Failed for good.
+    pub dead: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+    /// For how long the one has been ready that is the next to be claimed.
+    pub oldest_ready: Option<Duration>,
+}
