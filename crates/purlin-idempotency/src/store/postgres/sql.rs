@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 /// The time, which is the same everywhere in a statement, so that the planner can use an index.
 const NOW: &str =
-    "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
+    "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
 const EXPIRED: &str = "(r.expires_at <= {now} and (r.state = 1 or r.lease_until <= {now}))";
 
