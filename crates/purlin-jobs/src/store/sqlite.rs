@@ -201,7 +201,7 @@ impl SqliteStore {
         })
     }
 
-    /// Tells workers of this process that there may be jobs.
+    /// Tells workers of this process that there may be jobs for them.
     fn wake(&self) {
         self.changes.send_replace(());
     }
@@ -302,7 +302,7 @@ impl JobStore for SqliteStore {
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         deadline(NAME, "leave", self.timeout, async {
             let mut write = self.begin("leave").await?;
-            workers::leave(&mut write, worker).await?;
+            workers::leave(&mut write, worker, self.now()).await?;
             write.commit().await
         })
         .await?;

@@ -33,7 +33,8 @@ struct Plan<'a> {
 
 struct Holder {
     job: JobId,
-    waits: bool,
+    /// It waits, and was not added by this call.
+    may_be_replaced: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -63,7 +64,7 @@ impl<'a> Plan<'a> {
         let mut replaced = None;
         if let Some(unique) = &entry.options.unique {
             if let Some(holder) = self.holders.get(&unique.key) {
-                if unique.on_conflict == OnConflict::Keep || !holder.waits {
+                if unique.on_conflict == OnConflict::Keep || !holder.may_be_replaced {
                     return Enqueued::Existing(holder.job);
                 }
                 replaced = Some(holder.job);
@@ -72,29 +73,21 @@ impl<'a> Plan<'a> {
             if is_over {
                 self.holders.remove(&unique.key);
             } else {
-                let holder = Holder { job: new, waits: true };
+                let holder = Holder {
+                    job: new,
+                    may_be_replaced: false,
+                };
                 self.holders.insert(unique.key, holder);
             }
         }
-        if let Some(old) = replaced {
-            self.remove(old);
-        }
         self.known.insert(new);
         self.added.push(entry);
-        match replaced {
-            Some(old) => Enqueued::Replaced { new, old },
-            None => Enqueued::New(new),
-        }
-    }
-
-    fn remove(&mut self, old: JobId) {
+        let Some(old) = replaced else {
+            return Enqueued::New(new);
+        };
         self.known.remove(&old);
-        match self.added.iter().position(|entry| entry.id == old) {
-            Some(position) => {
-                self.added.remove(position);
-            }
-            None => self.replaced.push(old),
-        }
+        self.replaced.push(old);
+        Enqueued::Replaced { new, old }
     }
 
     async fn write(
@@ -126,7 +119,7 @@ impl<'a> Plan<'a> {
         let rows = json(&rows)?;
         let add = sqlx::query(sql::ADD).bind(&rows).bind(&bytes).bind(now);
         add.execute(&mut *connection).await?;
-        for (some, statement) in [(ready, sql::ADD_READY), (scheduled, sql::SCHEDULE)] {
+        for (some, statement) in [(ready, sql::ADD_READY), (scheduled, sql::ADD_SCHEDULED)] {
             if some {
                 let place = sqlx::query(statement).bind(&rows).bind(now);
                 place.execute(&mut *connection).await?;
@@ -160,10 +153,13 @@ async fn holders(
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, waits): (Vec<u8>, Vec<u8>, bool)| {
+    let read = |(key, job, may_be_replaced): (Vec<u8>, Vec<u8>, bool)| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
-        let job = job_id(&job)?;
-        Ok((UniqueKey::from_bytes(key), Holder { job, waits }))
+        let holder = Holder {
+            job: job_id(&job)?,
+            may_be_replaced,
+        };
+        Ok((UniqueKey::from_bytes(key), holder))
     };
     holders.into_iter().map(read).collect()
 }

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::time::UNIX_EPOCH;
 
 use purlin_store::StoreError;
 use serde::Serialize;
@@ -7,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::adding::json;
 use super::row::{self, Micros, after, hex, list};
 use super::sql;
-use crate::store::{Outcome, Settled, Settlement};
+use crate::store::{Failure, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
 pub(super) async fn settle(
@@ -27,6 +28,7 @@ pub(super) async fn settle(
         return Ok(vec![Settled::Stale; settlements.len()]);
     }
     let mut leased: HashSet<JobId> = row::job_ids(&leased)?.into_iter().collect();
+    let ids = list(leased.iter().map(JobId::as_uuid));
     let mut changes = Changes::default();
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
@@ -37,7 +39,7 @@ pub(super) async fn settle(
             Settled::Stale
         });
     }
-    changes.write(connection, now).await?;
+    changes.write(connection, &ids, now).await?;
     let end = sqlx::query(sql::END_LEASE).bind(lease);
     end.execute(connection).await?;
     Ok(settled)
@@ -45,24 +47,23 @@ pub(super) async fn settle(
 
 /// What becomes of jobs that are in no lease any more.
 #[derive(Default)]
-struct Changes<'a> {
+struct Changes {
     done: Vec<JobId>,
-    /// Done, dead or cancelled.
-    ended: Vec<JobId>,
+    put_off: Vec<JobId>,
     released: Vec<JobId>,
-    changed: Vec<Change<'a>>,
+    changed: Vec<Change>,
 }
 
 #[derive(Serialize)]
-struct Change<'a> {
+struct Change {
     id: String,
     run_at: Option<Micros>,
-    error: Option<&'a str>,
+    error: Option<String>,
     finished_as: Option<&'static str>,
 }
 
-impl<'a> Changes<'a> {
-    fn add(&mut self, settlement: &'a Settlement, now: Micros) {
+impl Changes {
+    fn add(&mut self, settlement: &Settlement, now: Micros) {
         let id = settlement.id;
         let mut change = Change {
             id: hex(id.as_uuid()),
@@ -71,26 +72,17 @@ impl<'a> Changes<'a> {
             finished_as: None,
         };
         match &settlement.outcome {
-            Outcome::Done => {
-                self.done.push(id);
-                self.ended.push(id);
-                return;
-            }
-            Outcome::Retry { after: later, error } => {
+            Outcome::Done => return self.done.push(id),
+            Outcome::Retry { after: later, .. } | Outcome::Snooze { after: later } => {
                 change.run_at = Some(after(now, *later));
-                change.error = Some(error);
+                self.put_off.push(id);
             }
-            Outcome::Snooze { after: later } => change.run_at = Some(after(now, *later)),
-            Outcome::Discard { error } => {
-                change.error = Some(error);
-                change.finished_as = Some("dead");
-                self.ended.push(id);
-            }
-            Outcome::Cancelled => {
-                change.finished_as = Some("cancelled");
-                self.ended.push(id);
-            }
+            Outcome::Discard { .. } => change.finished_as = Some("dead"),
+            Outcome::Cancelled => change.finished_as = Some("cancelled"),
             Outcome::Release => self.released.push(id),
+        }
+        if let Outcome::Retry { error, .. } | Outcome::Discard { error } = &settlement.outcome {
+            change.error = Some(Failure::new(error, UNIX_EPOCH).error);
         }
         self.changed.push(change);
     }
@@ -98,23 +90,17 @@ impl<'a> Changes<'a> {
     async fn write(
         &self,
         connection: &mut SqliteConnection,
+        ids: &str,
         now: Micros,
     ) -> Result<(), StoreError> {
         if !self.changed.is_empty() {
-            let changed = json(&self.changed)?;
-            let change = sqlx::query(sql::CHANGE).bind(&changed).bind(now);
+            let change = sqlx::query(sql::CHANGE).bind(json(&self.changed)?).bind(now);
             change.execute(&mut *connection).await?;
-            if self.changed.iter().any(|change| change.run_at.is_some()) {
-                // Those that are due are promoted in their turn.
-                let always = Micros::MIN;
-                let schedule = sqlx::query(sql::SCHEDULE).bind(&changed).bind(always);
-                schedule.execute(&mut *connection).await?;
-            }
         }
         for (ids, statement) in [
-            (&self.released, sql::READY),
-            (&self.ended, sql::FREE_KEYS),
             (&self.done, sql::DELETE),
+            (&self.put_off, sql::SCHEDULE),
+            (&self.released, sql::READY),
         ] {
             if !ids.is_empty() {
                 let ids = list(ids.iter().map(JobId::as_uuid));
@@ -122,6 +108,8 @@ impl<'a> Changes<'a> {
                 write.execute(&mut *connection).await?;
             }
         }
+        let free = sqlx::query(sql::FREE_KEYS).bind(ids);
+        free.execute(connection).await?;
         Ok(())
     }
 }

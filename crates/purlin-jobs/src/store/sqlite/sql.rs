@@ -95,8 +95,7 @@ select value ->> 'queue', (value ->> 'run_at') + (value ->> 'priority_offset'),
 from json_each(?1)
 where value ->> 'run_at' <= ?2";
 
-/// A list of ids with the time to start of each: those that have one that is later than this.
-pub(super) const SCHEDULE: &str = "
+pub(super) const ADD_SCHEDULED: &str = "
 insert into purlin_jobs_scheduled (run_at, id)
 select value ->> 'run_at', unhex(value ->> 'id')
 from json_each(?1)
@@ -131,10 +130,13 @@ pub(super) const UNSCHEDULE: &str = concat!(
 
 pub(super) const DELETE: &str = concat!("delete from purlin_jobs where id in ", ids!());
 
-/// Frees the keys of jobs that have ended.
+/// Frees the keys of those jobs that have ended.
 pub(super) const FREE_KEYS: &str = concat!(
     "delete from purlin_jobs_unique where span in (0, 1) and job in ",
-    ids!()
+    ids!(),
+    " and not exists (
+        select 1 from purlin_jobs job
+        where job.id = purlin_jobs_unique.job and job.finished_as is null)"
 );
 
 pub(super) const JOIN: &str = "
@@ -179,7 +181,7 @@ select id, kind, version, payload, traceparent, failures, crashes, max_attempts,
     enqueued_at, coalesce(unique_span = 0, false)
 from purlin_jobs_leased cross join purlin_jobs on id = job
 where lease = ?1
-order by job";
+order by rank, id";
 
 /// Frees the keys that are held until the start.
 pub(super) const FREE_START_KEYS: &str = "
@@ -199,16 +201,23 @@ update purlin_jobs set
     failures = min(failures + (value ->> 'error' is not null), 65535),
     error = coalesce(value ->> 'error', error),
     failed_at = iif(value ->> 'error' is null, failed_at, ?2),
-    finished_as = value ->> 'finished_as',
-    finished_at = iif(value ->> 'finished_as' is null, null, ?2),
+    finished_as = coalesce(value ->> 'finished_as', iif(cancel_requested = 1, 'cancelled', null)),
+    finished_at = iif(value ->> 'finished_as' is null and cancel_requested = 0, null, ?2),
     cancel_requested = 0
 from json_each(?1)
 where purlin_jobs.id = unhex(value ->> 'id')";
 
-/// Makes jobs ready whose rank is what it is to be.
+/// Makes those jobs ready, by their time to start, that have not ended.
 pub(super) const READY: &str = concat!(
     "insert into purlin_jobs_ready (queue, rank, id, kind)
-    select queue, rank, id, kind from purlin_jobs where id in ",
+    select queue, rank, id, kind from purlin_jobs where finished_as is null and id in ",
+    ids!()
+);
+
+/// Schedules those jobs, due or not, that have not ended.
+pub(super) const SCHEDULE: &str = concat!(
+    "insert into purlin_jobs_scheduled (run_at, id)
+    select run_at, id from purlin_jobs where finished_as is null and id in ",
     ids!()
 );
 
@@ -225,12 +234,19 @@ where id in (
     select id from purlin_jobs_workers where expires_at <= ?1 order by expires_at, id limit ?2)
 returning id";
 
+/// Returns the jobs.
 pub(super) const GIVE_BACK: &str = concat!(
-    "update purlin_jobs set run_at = enqueued_at, cancel_requested = 0 where id in ",
-    jobs_of_workers!()
+    "update purlin_jobs set
+        run_at = enqueued_at,
+        finished_as = iif(cancel_requested = 1, 'cancelled', null),
+        finished_at = iif(cancel_requested = 1, ?2, null),
+        cancel_requested = 0
+    where id in ",
+    jobs_of_workers!(),
+    " returning id"
 );
 
-/// Counts a crash of each. Returns how those ended that did.
+/// Counts a crash of each. Returns the jobs, and how those ended that did.
 pub(super) const CRASH: &str = concat!(
     "update purlin_jobs set
         run_at = enqueued_at,
@@ -240,27 +256,12 @@ pub(super) const CRASH: &str = concat!(
             when crashes + 1 >= ?2 then 'dead'
         end,
         finished_at = iif(cancel_requested = 1 or crashes + 1 >= ?2, ?3, null),
-        error = iif(cancel_requested = 0 and crashes + 1 >= ?2,
-            'the worker died while it had this job', error),
+        error = iif(cancel_requested = 0 and crashes + 1 >= ?2, ?4, error),
         failed_at = iif(cancel_requested = 0 and crashes + 1 >= ?2, ?3, failed_at),
         cancel_requested = 0
     where id in ",
     jobs_of_workers!(),
-    " returning finished_as"
-);
-
-pub(super) const READY_OF_WORKERS: &str = concat!(
-    "insert into purlin_jobs_ready (queue, rank, id, kind)
-    select queue, rank, id, kind from purlin_jobs
-    where finished_as is null and id in ",
-    jobs_of_workers!()
-);
-
-pub(super) const FREE_KEYS_OF_WORKERS: &str = concat!(
-    "delete from purlin_jobs_unique where span in (0, 1) and job in (
-        select id from purlin_jobs where finished_as is not null and id in ",
-    jobs_of_workers!(),
-    ")"
+    " returning id, finished_as"
 );
 
 pub(super) const UNLEASE_OF_WORKERS: &str = "

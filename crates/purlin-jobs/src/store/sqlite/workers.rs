@@ -4,10 +4,10 @@ use purlin_store::StoreError;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::row::{self, Micros, after, list};
+use super::row::{self, Micros, after, job_id, list};
 use super::sql;
-use crate::WorkerId;
-use crate::store::{Beat, Rescue, Rescued};
+use crate::store::{Beat, Failure, Rescue, Rescued};
+use crate::{JobId, WorkerId};
 
 pub(super) async fn join(
     connection: &mut SqliteConnection,
@@ -50,6 +50,7 @@ pub(super) async fn beat(
 pub(super) async fn leave(
     connection: &mut SqliteConnection,
     worker: WorkerId,
+    now: Micros,
 ) -> Result<(), StoreError> {
     let worker = worker.as_uuid();
     sqlx::query(sql::FORGET_WORKER)
@@ -57,9 +58,12 @@ pub(super) async fn leave(
         .execute(&mut *connection)
         .await?;
     let workers = list([worker]);
-    let give_back = sqlx::query(sql::GIVE_BACK).bind(&workers);
-    give_back.execute(&mut *connection).await?;
-    end_leases(connection, &workers).await
+    let jobs: Vec<Vec<u8>> = sqlx::query_scalar(sql::GIVE_BACK)
+        .bind(&workers)
+        .bind(now)
+        .fetch_all(&mut *connection)
+        .await?;
+    end_leases(connection, &workers, &row::job_ids(&jobs)?).await
 }
 
 pub(super) async fn rescue(
@@ -81,37 +85,42 @@ pub(super) async fn rescue(
         .map(|bytes| Uuid::from_slice(bytes).map_err(row::corrupt))
         .collect::<Result<_, _>>()?;
     let workers = list(&dead);
-    let ends: Vec<Option<String>> = sqlx::query_scalar(sql::CRASH)
+    let crashed: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::CRASH)
         .bind(&workers)
         .bind(rescue.max_crashes)
         .bind(now)
+        .bind(Failure::CRASHED)
         .fetch_all(&mut *connection)
         .await?;
-    rescued.workers = count(dead.len());
-    rescued.ready = count(ends.iter().filter(|end| end.is_none()).count());
-    let dead = |end: &&Option<String>| end.as_deref() == Some("dead");
-    rescued.dead = count(ends.iter().filter(dead).count());
-    if ends.iter().any(Option::is_some) {
-        let free = sqlx::query(sql::FREE_KEYS_OF_WORKERS).bind(&workers);
-        free.execute(&mut *connection).await?;
+    rescued.workers = u32::try_from(dead.len()).unwrap_or(u32::MAX);
+    let mut jobs = Vec::with_capacity(crashed.len());
+    for (id, end) in &crashed {
+        jobs.push(job_id(id)?);
+        match end.as_deref() {
+            None => rescued.ready += 1,
+            Some("dead") => rescued.dead += 1,
+            Some(_) => {}
+        }
     }
-    end_leases(connection, &workers).await?;
+    end_leases(connection, &workers, &jobs).await?;
     Ok(rescued)
 }
 
-/// Makes the jobs of these workers ready that have not ended, and ends the leases.
-async fn end_leases(connection: &mut SqliteConnection, workers: &str) -> Result<(), StoreError> {
-    for statement in [
-        sql::READY_OF_WORKERS,
-        sql::UNLEASE_OF_WORKERS,
-        sql::END_LEASES_OF_WORKERS,
+/// Ends the leases of these workers, and makes those of their jobs ready that have not ended.
+async fn end_leases(
+    connection: &mut SqliteConnection,
+    workers: &str,
+    jobs: &[JobId],
+) -> Result<(), StoreError> {
+    let jobs = list(jobs.iter().map(JobId::as_uuid));
+    for (statement, list) in [
+        (sql::READY, jobs.as_str()),
+        (sql::FREE_KEYS, &jobs),
+        (sql::UNLEASE_OF_WORKERS, workers),
+        (sql::END_LEASES_OF_WORKERS, workers),
     ] {
-        let end = sqlx::query(statement).bind(workers);
+        let end = sqlx::query(statement).bind(list);
         end.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-fn count(rows: usize) -> u32 {
-    u32::try_from(rows).unwrap_or(u32::MAX)
 }
