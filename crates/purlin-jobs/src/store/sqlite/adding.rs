@@ -95,12 +95,16 @@ impl<'a> Plan<'a> {
         connection: &mut SqliteConnection,
         now: Micros,
     ) -> Result<(), StoreError> {
-        if !self.replaced.is_empty() {
-            let old = list(self.replaced.iter().map(JobId::as_uuid));
-            for statement in [sql::UNREADY, sql::UNSCHEDULE, sql::DELETE] {
-                let remove = sqlx::query(statement).bind(&old);
+        for old in &self.replaced {
+            for statement in [sql::UNREADY, sql::UNSCHEDULE] {
+                let remove = sqlx::query(statement).bind(&old.as_uuid().as_bytes()[..]);
                 remove.execute(&mut *connection).await?;
             }
+        }
+        if !self.replaced.is_empty() {
+            let replaced = list(self.replaced.iter().map(JobId::as_uuid));
+            let delete = sqlx::query(sql::DELETE).bind(replaced);
+            delete.execute(&mut *connection).await?;
         }
         if self.added.is_empty() {
             return Ok(());

@@ -217,7 +217,7 @@ async fn state(connection: &mut SqliteConnection, id: JobId) -> Result<Option<St
 /// Takes a job from where it waits.
 async fn unplace(connection: &mut SqliteConnection, id: JobId) -> Result<(), StoreError> {
     for statement in [sql::UNREADY, sql::UNSCHEDULE] {
-        let unplace = sqlx::query(statement).bind(list([id.as_uuid()]));
+        let unplace = sqlx::query(statement).bind(&id.as_uuid().as_bytes()[..]);
         unplace.execute(&mut *connection).await?;
     }
     Ok(())

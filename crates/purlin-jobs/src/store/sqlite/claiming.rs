@@ -4,7 +4,6 @@ use sqlx::SqliteConnection;
 
 use super::row::{self, Micros};
 use super::{NAME, sql};
-use crate::LeaseId;
 use crate::store::{Claim, Claimed};
 
 pub(super) async fn claim(
@@ -25,42 +24,22 @@ pub(super) async fn claim(
     if !has_lease && !lease(connection, claim).await? {
         return Ok(Vec::new());
     }
-    leased(connection, claim.lease).await
-}
-
-/// `false` when nothing is ready.
-async fn lease(connection: &mut SqliteConnection, claim: &Claim) -> Result<bool, StoreError> {
     let lease = &claim.lease.as_uuid().as_bytes()[..];
-    let kinds: Value = claim.kinds.iter().map(String::as_str).collect();
-    let taken = sqlx::query(sql::LEASE)
-        .bind(lease)
-        .bind(claim.queue.as_str())
-        .bind(kinds.to_string())
-        .bind(claim.limit)
-        .execute(&mut *connection)
-        .await?;
-    if taken.rows_affected() == 0 {
-        return Ok(false);
-    }
-    sqlx::query(sql::ADD_LEASE)
-        .bind(lease)
-        .bind(&claim.worker.as_uuid().as_bytes()[..])
-        .execute(&mut *connection)
-        .await?;
-    let unready = sqlx::query(sql::UNREADY_LEASED).bind(lease);
-    unready.execute(&mut *connection).await?;
-    Ok(true)
-}
-
-async fn leased(
-    connection: &mut SqliteConnection,
-    lease: LeaseId,
-) -> Result<Vec<Claimed>, StoreError> {
-    let lease = &lease.as_uuid().as_bytes()[..];
     let rows = sqlx::query(sql::CLAIMED)
         .bind(lease)
         .fetch_all(&mut *connection)
         .await?;
+    if let Some(last) = rows.last()
+        && !has_lease
+    {
+        sqlx::query(sql::UNREADY_UP_TO)
+            .bind(claim.queue.as_str())
+            .bind(kinds(claim))
+            .bind(row::rank(last)?)
+            .bind(row::id(last)?)
+            .execute(&mut *connection)
+            .await?;
+    }
     let mut claimed = Vec::with_capacity(rows.len());
     let mut frees_keys = false;
     for row in &rows {
@@ -73,4 +52,30 @@ async fn leased(
         free.execute(&mut *connection).await?;
     }
     Ok(claimed)
+}
+
+/// `false` when nothing is ready. What is leased is still among what is ready.
+async fn lease(connection: &mut SqliteConnection, claim: &Claim) -> Result<bool, StoreError> {
+    let lease = &claim.lease.as_uuid().as_bytes()[..];
+    let taken = sqlx::query(sql::LEASE)
+        .bind(lease)
+        .bind(claim.queue.as_str())
+        .bind(kinds(claim))
+        .bind(claim.limit)
+        .execute(&mut *connection)
+        .await?;
+    if taken.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(sql::ADD_LEASE)
+        .bind(lease)
+        .bind(&claim.worker.as_uuid().as_bytes()[..])
+        .execute(&mut *connection)
+        .await?;
+    Ok(true)
+}
+
+fn kinds(claim: &Claim) -> String {
+    let kinds: Value = claim.kinds.iter().map(String::as_str).collect();
+    kinds.to_string()
 }

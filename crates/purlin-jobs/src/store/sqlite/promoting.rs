@@ -22,10 +22,18 @@ pub(super) async fn promote(
     limit: u32,
     now: Micros,
 ) -> Result<Promoted, StoreError> {
-    let promote = sqlx::query(sql::PROMOTE).bind(now).bind(limit);
-    let jobs = promote.execute(&mut *connection).await?.rows_affected();
-    let unschedule = sqlx::query(sql::UNSCHEDULE_PROMOTED).bind(now).bind(limit);
-    unschedule.execute(&mut *connection).await?;
+    let last: Option<(Micros, Vec<u8>)> = sqlx::query_as(sql::LAST_DUE)
+        .bind(now)
+        .bind(limit)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let mut jobs = 0;
+    if let Some((run_at, id)) = last {
+        let promote = sqlx::query(sql::PROMOTE_UP_TO).bind(run_at).bind(&id);
+        jobs = promote.execute(&mut *connection).await?.rows_affected();
+        let unschedule = sqlx::query(sql::UNSCHEDULE_UP_TO).bind(run_at).bind(&id);
+        unschedule.execute(&mut *connection).await?;
+    }
     let next = next(connection).await?;
     Ok(promoted(jobs, next, now))
 }

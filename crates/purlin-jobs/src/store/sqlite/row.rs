@@ -109,6 +109,14 @@ pub(super) fn claimed(row: &SqliteRow) -> Result<(Claimed, bool), StoreError> {
     Ok((job, row.try_get(10)?))
 }
 
+pub(super) fn id(row: &SqliteRow) -> Result<&[u8], sqlx::Error> {
+    row.try_get(0)
+}
+
+pub(super) fn rank(row: &SqliteRow) -> Result<Micros, sqlx::Error> {
+    row.try_get(11)
+}
+
 fn payload(row: &SqliteRow, column: usize) -> Result<Bytes, sqlx::Error> {
     let bytes: Vec<u8> = row.try_get(column)?;
     Ok(bytes.into())

@@ -114,19 +114,13 @@ insert into purlin_jobs_unique (key, job, span)
 select unique_key, id, unique_span from purlin_jobs where id = ?1 and unique_span = 1
 on conflict (key) do update set job = excluded.job, span = excluded.span, until = null";
 
-pub(super) const UNREADY: &str = concat!(
-    "delete from purlin_jobs_ready where (queue, rank, id) in (
-        select queue, rank, id from purlin_jobs where id in ",
-    ids!(),
-    ")"
-);
+pub(super) const UNREADY: &str = "
+delete from purlin_jobs_ready
+where (queue, rank, id) = (select queue, rank, id from purlin_jobs where id = ?1)";
 
-pub(super) const UNSCHEDULE: &str = concat!(
-    "delete from purlin_jobs_scheduled where (run_at, id) in (
-        select run_at, id from purlin_jobs where id in ",
-    ids!(),
-    ")"
-);
+pub(super) const UNSCHEDULE: &str = "
+delete from purlin_jobs_scheduled
+where (run_at, id) = (select run_at, id from purlin_jobs where id = ?1)";
 
 pub(super) const DELETE: &str = concat!("delete from purlin_jobs where id in ", ids!());
 
@@ -170,18 +164,19 @@ limit ?4";
 
 pub(super) const ADD_LEASE: &str = "insert into purlin_jobs_leases (id, worker) values (?1, ?2)";
 
-pub(super) const UNREADY_LEASED: &str = "
-delete from purlin_jobs_ready where (queue, rank, id) in (
-    select queue, rank, id
-    from purlin_jobs_leased cross join purlin_jobs on id = job
-    where lease = ?1)";
-
+/// With the rank of each.
 pub(super) const CLAIMED: &str = "
 select id, kind, version, payload, traceparent, failures, crashes, max_attempts, timeout,
-    enqueued_at, coalesce(unique_span = 0, false)
+    enqueued_at, coalesce(unique_span = 0, false), rank
 from purlin_jobs_leased cross join purlin_jobs on id = job
 where lease = ?1
 order by rank, id";
+
+/// What [`LEASE`] has taken, of which the last one is known. An `in` of rows would read all jobs
+/// of one rank for each.
+pub(super) const UNREADY_UP_TO: &str = "
+delete from purlin_jobs_ready
+where queue = ?1 and kind in (select value from json_each(?2)) and (rank, id) <= (?3, ?4)";
 
 /// Frees the keys that are held until the start.
 pub(super) const FREE_START_KEYS: &str = "
@@ -273,14 +268,21 @@ delete from purlin_jobs_leases where worker in (select unhex(value) from json_ea
 
 pub(super) const NEXT: &str = "select min(run_at) from purlin_jobs_scheduled";
 
-pub(super) const PROMOTE: &str = "
-insert into purlin_jobs_ready (queue, rank, id, kind)
-select queue, rank, id, kind from purlin_jobs where id in (
-    select id from purlin_jobs_scheduled where run_at <= ?1 order by run_at, id limit ?2)";
+/// The last of those that are promoted now.
+pub(super) const LAST_DUE: &str = "
+select run_at, id from (
+    select run_at, id from purlin_jobs_scheduled where run_at <= ?1 order by run_at, id limit ?2)
+order by run_at desc, id desc
+limit 1";
 
-pub(super) const UNSCHEDULE_PROMOTED: &str = "
-delete from purlin_jobs_scheduled where (run_at, id) in (
-    select run_at, id from purlin_jobs_scheduled where run_at <= ?1 order by run_at, id limit ?2)";
+pub(super) const PROMOTE_UP_TO: &str = "
+insert into purlin_jobs_ready (queue, rank, id, kind)
+select queue, rank, job.id, kind
+from purlin_jobs_scheduled scheduled cross join purlin_jobs job on job.id = scheduled.id
+where (scheduled.run_at, scheduled.id) <= (?1, ?2)";
+
+pub(super) const UNSCHEDULE_UP_TO: &str =
+    "delete from purlin_jobs_scheduled where (run_at, id) <= (?1, ?2)";
 
 pub(super) const DATA_VERSION: &str = "pragma data_version";
 
