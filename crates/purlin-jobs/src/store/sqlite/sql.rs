@@ -286,9 +286,11 @@ pub(super) const UNSCHEDULE_UP_TO: &str =
 
 pub(super) const DATA_VERSION: &str = "pragma data_version";
 
+/// Whether there is something to claim in these queues.
 pub(super) const ANY_READY: &str = "
 select exists (
-    select 1 from json_each(?1) wanted cross join purlin_jobs_ready on queue = wanted.value)";
+    select 1 from json_each(?1) wanted cross join purlin_jobs_ready on queue = wanted.value
+    where not exists (select 1 from purlin_jobs_queues where name = wanted.value and paused))";
 
 pub(super) const GET: &str = concat!(view!(), "where job.id = ?1");
 
