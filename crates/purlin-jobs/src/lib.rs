@@ -19,5 +19,7 @@ pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
 pub use jobs::Jobs;
 pub use queue_name::QueueName;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};
 pub use unique::{OnConflict, Span, Unique, UniqueKey};

@@ -5,3 +5,5 @@
 
 mod memory;
 mod model;
+#[cfg(feature = "sqlite")]
+mod sqlite;
