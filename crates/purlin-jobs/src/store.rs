@@ -10,7 +10,7 @@
 //! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze) | ready, cancelled, replaced |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
 //! | dead | `settle` (discard), `rescue` of one that crashed too often | ready by `replay` |
-//! | cancelled | `cancel`, `settle` (cancelled) | |
+//! | cancelled | `cancel`, `settle` (cancelled), whatever would let a leased job wait again that is to be cancelled | |
 //! | done | `settle` (done): the job is gone, and with it its row | |
 //!
 //! # What every store keeps
@@ -58,19 +58,22 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Adds these jobs, all or none. Says for each, in order, whether it is new.
     ///
     /// One of an id that is there already, in whatever state, is not added: [`Enqueued::Existing`].
-    /// Of several with one unique key in one call the first is the new one.
+    /// Otherwise it is as if they were enqueued one after the other, but of several with one unique key
+    /// in one call the first is the new one, and no later one replaces it.
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError>;
 
     /// Makes a worker known, alive for `ttl` from now.
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError>;
 
     /// Leases up to [`Claim::limit`] ready jobs of the kinds that the worker knows, from a queue that
-    /// is not paused. Repeated with the same lease it gives what the first one was given, as far
-    /// as that has not been settled. A worker that is not known or was taken for dead gets nothing:
+    /// is not paused. They come in the order of the queue. Repeated with the same lease it gives what
+    /// the first one was given, as far as that has not been settled; a lease that has no jobs left is
+    /// forgotten. A worker that is not known or whose time is over gets nothing:
     /// [`Conflict`](purlin_store::StoreErrorKind::Conflict).
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Ends the work on jobs of one lease. Says for each, in order, whether it was leased by it.
+    /// Ends the work on jobs of one lease. Says for each, in order, whether it was leased by it. A
+    /// worker whose time is over may still settle, until it is rescued.
     async fn settle(
         &self,
         lease: LeaseId,
@@ -78,7 +81,7 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     ) -> Result<Vec<Settled>, StoreError>;
 
     /// Says that the worker is alive for `ttl` more, and hears which of its jobs are to be
-    /// cancelled. [`Beat::Lost`] when it was taken for dead: none of its leases is live.
+    /// cancelled. [`Beat::Lost`] when its time is over or it is not known: it is to stop its work.
     async fn heartbeat(&self, worker: WorkerId, ttl: Duration) -> Result<Beat, StoreError>;
 
     /// Gives back all leases of a worker that ends: their jobs are ready again, and neither a
@@ -144,8 +147,8 @@ pub trait JobAdmin: JobStore {
     /// or of all. Reads every job that is not done.
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError>;
 
-    /// Cancels a job that waits; tells the worker of one that runs, by its next heartbeat. `false` when it
-    /// is neither.
+    /// Cancels a job that waits; tells the worker of one that runs, by its next heartbeat. If that does
+    /// not end it, it is cancelled when it would wait again. `false` when it neither waits nor runs.
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError>;
 
     /// Makes a dead job ready again with all its attempts, or a scheduled one now. `false` when it is

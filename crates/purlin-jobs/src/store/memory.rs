@@ -108,7 +108,8 @@ impl Place {
 #[derive(Debug)]
 struct Lease {
     worker: WorkerId,
-    jobs: BTreeSet<JobId>,
+    /// In the order of the queue.
+    jobs: Vec<JobId>,
 }
 
 #[derive(Debug)]
@@ -119,7 +120,7 @@ struct Holder {
 }
 
 impl Shelf {
-    /// Puts a job that is nowhere where it belongs.
+    /// Puts a job that is nowhere where it belongs, and frees its unique key if that is over by now.
     fn place(&mut self, id: JobId, place: Place) {
         let Some(row) = self.jobs.get_mut(&id) else {
             return;
@@ -135,7 +136,11 @@ impl Shelf {
             Place::Scheduled { run_at } => {
                 self.scheduled.insert((run_at, id));
             }
-            Place::Leased { .. } | Place::Dead { .. } | Place::Cancelled { .. } => {}
+            Place::Leased { .. } => self.free(id, Span::UntilStart),
+            Place::Dead { .. } | Place::Cancelled { .. } => {
+                self.free(id, Span::UntilStart);
+                self.free(id, Span::UntilDone);
+            }
         }
     }
 
@@ -159,11 +164,21 @@ impl Shelf {
         }
     }
 
-    /// Makes a job that is nowhere ready where it stood before.
-    fn give_back(&mut self, id: JobId) {
+    /// Lets a job that was leased wait again, unless it is to be cancelled.
+    fn put_back(&mut self, id: JobId, place: Place, now: Micros) {
+        let to_cancel = Place::Leased { is_cancelled: true };
+        if self.jobs.get(&id).is_some_and(|row| row.place == to_cancel) {
+            self.place(id, Place::Cancelled { at: now });
+        } else {
+            self.place(id, place);
+        }
+    }
+
+    /// Makes a job that was leased ready where it stood before.
+    fn give_back(&mut self, id: JobId, now: Micros) {
         if let Some(row) = self.jobs.get(&id) {
             let run_at = row.enqueued_at;
-            self.place(id, Place::Ready { run_at });
+            self.put_back(id, Place::Ready { run_at }, now);
         }
     }
 
@@ -187,15 +202,14 @@ impl Shelf {
         }
     }
 
-    /// Ends a job that is nowhere, for good.
-    fn end(&mut self, id: JobId, place: Place) {
-        self.free(id, Span::UntilStart);
-        self.free(id, Span::UntilDone);
-        self.place(id, place);
-    }
-
-    /// Takes the key of the entry for it. Otherwise says who has it.
-    fn take_key(&mut self, entry: &Entry, now: Micros) -> Result<Option<JobId>, JobId> {
+    /// Takes the key of the entry for it. Otherwise says who has it. One that was `added` by the same
+    /// call is not replaced.
+    fn take_key(
+        &mut self,
+        entry: &Entry,
+        added: &HashSet<JobId>,
+        now: Micros,
+    ) -> Result<Option<JobId>, JobId> {
         let Some(unique) = &entry.options.unique else {
             return Ok(None);
         };
@@ -204,7 +218,7 @@ impl Shelf {
             let waits = self.jobs.get(&holder).is_some_and(|row| {
                 matches!(row.place, Place::Ready { .. } | Place::Scheduled { .. })
             });
-            if unique.on_conflict == OnConflict::Keep || !waits {
+            if unique.on_conflict == OnConflict::Keep || !waits || added.contains(&holder) {
                 return Err(holder);
             }
             self.unplace(holder);
@@ -220,12 +234,12 @@ impl Shelf {
         Ok(replaced)
     }
 
-    fn add(&mut self, entry: &Entry, now: Micros) -> Enqueued {
+    fn add(&mut self, entry: &Entry, added: &mut HashSet<JobId>, now: Micros) -> Enqueued {
         let id = entry.id;
         if self.jobs.contains_key(&id) {
             return Enqueued::Existing(id);
         }
-        let replaced = match self.take_key(entry, now) {
+        let replaced = match self.take_key(entry, added, now) {
             Ok(replaced) => replaced,
             Err(holder) => return Enqueued::Existing(holder),
         };
@@ -247,6 +261,7 @@ impl Shelf {
                 enqueued_at: now,
             },
         );
+        added.insert(id);
         if run_at <= now {
             self.place(id, Place::Ready { run_at: now });
         } else {
@@ -259,7 +274,7 @@ impl Shelf {
     }
 
     fn lease(&mut self, claim: &Claim) {
-        let mut taken = BTreeSet::new();
+        let mut taken = Vec::new();
         if !self.paused.contains(&claim.queue) {
             let queue = self.ready.entry(claim.queue.clone()).or_default();
             let known = |id: &JobId| {
@@ -277,7 +292,6 @@ impl Shelf {
                     is_cancelled: false,
                 },
             );
-            self.free(*id, Span::UntilStart);
         }
         if !taken.is_empty() {
             let worker = claim.worker;
@@ -296,32 +310,33 @@ impl Shelf {
         let Some(jobs) = self.leases.get_mut(&lease).map(|lease| &mut lease.jobs) else {
             return Settled::Stale;
         };
-        if !jobs.remove(&id) {
+        let Some(position) = jobs.iter().position(|job| *job == id) else {
             return Settled::Stale;
-        }
+        };
+        jobs.remove(position);
         if jobs.is_empty() {
             self.leases.remove(&lease);
         }
         match &settlement.outcome {
             Outcome::Done => {
-                self.end(id, Place::Dead { at: now });
+                self.place(id, Place::Dead { at: now });
                 self.jobs.remove(&id);
             }
             Outcome::Retry { after, error } => {
                 self.fail(id, error, now);
                 let run_at = now.saturating_add(micros(*after));
-                self.place(id, Place::Scheduled { run_at });
+                self.put_back(id, Place::Scheduled { run_at }, now);
             }
             Outcome::Discard { error } => {
                 self.fail(id, error, now);
-                self.end(id, Place::Dead { at: now });
+                self.place(id, Place::Dead { at: now });
             }
-            Outcome::Cancelled => self.end(id, Place::Cancelled { at: now }),
+            Outcome::Cancelled => self.place(id, Place::Cancelled { at: now }),
             Outcome::Snooze { after } => {
                 let run_at = now.saturating_add(micros(*after));
-                self.place(id, Place::Scheduled { run_at });
+                self.put_back(id, Place::Scheduled { run_at }, now);
             }
-            Outcome::Release => self.give_back(id),
+            Outcome::Release => self.give_back(id, now),
         }
         Settled::Applied
     }
@@ -341,31 +356,29 @@ impl Shelf {
         own.map(|(id, _)| *id).collect()
     }
 
-    /// The jobs of a worker that is not there any more, in the order of their ids.
-    fn forget(&mut self, worker: WorkerId) -> BTreeSet<JobId> {
+    /// The jobs of a worker that is not there any more.
+    fn forget(&mut self, worker: WorkerId) -> Vec<JobId> {
         self.workers.remove(&worker);
         let leases = self.leases_of(worker).into_iter();
         let jobs = leases.filter_map(|lease| self.leases.remove(&lease));
         jobs.flat_map(|lease| lease.jobs).collect()
     }
 
-    /// `true` when the job is dead.
-    fn crash(&mut self, id: JobId, max_crashes: u16, now: Micros) -> bool {
-        let Some(row) = self.jobs.get_mut(&id) else {
-            return false;
-        };
+    /// Counts a crash of a job that was leased, and says where it stands now.
+    fn crash(&mut self, id: JobId, max_crashes: u16, now: Micros) -> Option<State> {
+        let row = self.jobs.get_mut(&id)?;
         row.crashes = row.crashes.saturating_add(1);
-        if row.place == (Place::Leased { is_cancelled: true }) {
-            self.end(id, Place::Cancelled { at: now });
-            return false;
+        if row.crashes < max_crashes {
+            self.give_back(id, now);
+        } else {
+            self.put_back(id, Place::Dead { at: now }, now);
         }
-        if row.crashes >= max_crashes {
+        let row = self.jobs.get_mut(&id)?;
+        let state = row.place.state();
+        if state == State::Dead {
             row.failure = failure("the worker died while it had this job", now);
-            self.end(id, Place::Dead { at: now });
-            return true;
         }
-        self.give_back(id);
-        false
+        Some(state)
     }
 
     fn view(&self, id: JobId) -> Option<JobView> {
@@ -417,7 +430,9 @@ impl JobStore for MemoryStore {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let (mut shelf, now) = self.shelf();
-        let enqueued = jobs.iter().map(|entry| shelf.add(entry, now)).collect();
+        let mut added = HashSet::new();
+        let add = |entry| shelf.add(entry, &mut added, now);
+        let enqueued = jobs.iter().map(add).collect();
         self.changes.send_replace(());
         Ok(enqueued)
     }
@@ -446,13 +461,8 @@ impl JobStore for MemoryStore {
         let Some(lease) = shelf.leases.get(&claim.lease) else {
             return Ok(Vec::new());
         };
-        let mut claimed: Vec<_> = lease
-            .jobs
-            .iter()
-            .filter_map(|id| shelf.claimed(*id))
-            .collect();
-        claimed.sort_by_key(|job| job.id);
-        Ok(claimed)
+        let jobs = lease.jobs.iter();
+        Ok(jobs.filter_map(|id| shelf.claimed(*id)).collect())
     }
 
     async fn settle(
@@ -483,9 +493,9 @@ impl JobStore for MemoryStore {
     }
 
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
-        let (mut shelf, _) = self.shelf();
+        let (mut shelf, now) = self.shelf();
         for id in shelf.forget(worker) {
-            shelf.give_back(id);
+            shelf.give_back(id, now);
         }
         self.changes.send_replace(());
         Ok(())
@@ -501,10 +511,10 @@ impl JobStore for MemoryStore {
         for worker in dead {
             rescued.workers += 1;
             for id in shelf.forget(worker) {
-                if shelf.crash(id, rescue.max_crashes, now) {
-                    rescued.dead += 1;
-                } else {
-                    rescued.ready += 1;
+                match shelf.crash(id, rescue.max_crashes, now) {
+                    Some(State::Ready) => rescued.ready += 1,
+                    Some(State::Dead) => rescued.dead += 1,
+                    _ => {}
                 }
             }
         }
@@ -615,7 +625,7 @@ impl JobAdmin for MemoryStore {
         match place {
             Place::Ready { .. } | Place::Scheduled { .. } => {
                 shelf.unplace(id);
-                shelf.end(id, Place::Cancelled { at: now });
+                shelf.place(id, Place::Cancelled { at: now });
                 Ok(true)
             }
             Place::Leased { .. } => {
@@ -697,6 +707,5 @@ fn micros(duration: Duration) -> Micros {
 }
 
 fn failure(error: &str, at: Micros) -> Option<Failure> {
-    let error = error.to_owned();
-    from_unix_micros(at).map(|at| Failure { error, at })
+    from_unix_micros(at).map(|at| Failure::new(error, at))
 }

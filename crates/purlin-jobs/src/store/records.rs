@@ -145,7 +145,7 @@ pub enum Beat {
         /// Those of its jobs that are to be cancelled.
         cancel: Vec<JobId>,
     },
-    /// It was taken for dead, or is not known: none of its leases is live.
+    /// Its time is over, or it is not known: its leases are lost, or will be.
     Lost,
 }
 
@@ -165,7 +165,7 @@ pub struct Rescued {
     pub workers: u32,
     /// Jobs that are ready again.
     pub ready: u32,
-    /// Jobs that have crashed too often.
+    /// Jobs that have crashed too often. One that was to be cancelled is neither: it is cancelled.
     pub dead: u32,
 }
 
@@ -239,10 +239,30 @@ pub struct JobView {
 /// What went wrong with a job, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What the handler said, at most 4 KiB.
+    /// What the handler said, as [`Failure::new`] shortens it.
     pub error: String,
     /// When that was settled.
     pub at: SystemTime,
+}
+
+impl Failure {
+    /// The most bytes of an error that are kept: 4 KiB.
+    pub const MAX_ERROR_BYTES: usize = 4 << 10;
+
+    /// Keeps as many whole characters of the error as there is room for, and U+FFFD for each NUL, which
+    /// not every database can hold.
+    #[must_use]
+    pub fn new(error: &str, at: SystemTime) -> Self {
+        let mut kept = String::new();
+        for char in error.chars() {
+            let char = if char == '\0' { '\u{fffd}' } else { char };
+            if kept.len() + char.len_utf8() > Self::MAX_ERROR_BYTES {
+                break;
+            }
+            kept.push(char);
+        }
+        Self { error: kept, at }
+    }
 }
 
 /// Which jobs to list.
