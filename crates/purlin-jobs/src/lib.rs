@@ -16,5 +16,7 @@ pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
 pub use jobs::Jobs;
 pub use queue_name::QueueName;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};
 pub use unique::{OnConflict, Span, Unique, UniqueKey};
