@@ -8,6 +8,9 @@ mod job;
 mod jobs;
 mod queue_name;
 pub mod store;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod unique;
 
 pub use codec::PayloadCodec;

@@ -93,7 +93,7 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError>;
 
     /// Makes the jobs of dead workers ready again and counts a crash for each; one that has crashed
-    /// [`Rescue::max_crashes`] times is dead. Up to [`Rescue::limit`] workers. Any process may call
+    /// [`Rescue::max_crashes`] times is dead, with [`Failure::CRASHED`]. Up to [`Rescue::limit`] workers. Any process may call
     /// it, several at once.
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError>;
 

@@ -3,14 +3,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The one clock by which a store judges leases and expiry.
 ///
-/// In production that clock is the *store's own*: Postgres' `clock_timestamp()`, Redis' `TIME`.
+/// In production that clock is the *store's own*: Postgres' `statement_timestamp()`, Redis' `TIME`.
 /// Hosts of one service disagree about the time; two of them may hold the same lease if each asks
 /// itself. A test wants to say what time it is, on every store in the same way. Both are one
 /// question, "is the time overridden?", and each store puts the answer into its statement:
 ///
 /// - **Postgres** binds [`override_micros`](Clock::override_micros) as one `bigint`:
-///   `coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', clock_timestamp())`.
-///   `now()` would stand still during a transaction, which is wrong for a lease.
+///   `coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())`.
+///   It is the same everywhere in a statement, so that an index can be used. `now()` would stand
+///   still during a transaction, which is wrong for a lease.
 /// - **Redis** passes it to the script, which falls back to `TIME`
 ///   (`Script::with_clock` and `Invocation::clock`, feature `redis`).
 /// - **SQLite and memory** have no clock of their own that is fine enough (SQLite's has

@@ -27,14 +27,17 @@ begin
         where r.id = wanted and (at < r.expires_at or at < r.lease_until));
 end
 $$;
--- Adds a record that is in flight, unless one of the id is there already.
+-- Adds a record that is in flight, unless one of the id is there already. Durations are microseconds,
+-- and so is the time since 1970, where it is not the server's.
 create function {schema}.purlin_idempotency_add(
-    id bytea, scope bytea, nonce bytea, fingerprint bytea, lease_until timestamptz, expires_at timestamptz
+    at bigint, id bytea, scope bytea, nonce bytea, fingerprint bytea, lease bigint, kept bigint
 ) returns boolean language plpgsql volatile as $$
+declare
+    now timestamptz := coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp());
 begin
     insert into {schema}.purlin_idempotency_records
         (id, scope, state, attempt, nonce, fingerprint, lease_until, expires_at)
-    values ($1, $2, 0, 1, $3, $4, $5, $6)
+    values ($2, $3, 0, 1, $4, $5, now + $6 * interval '1 microsecond', now + $7 * interval '1 microsecond')
     on conflict do nothing;
     return found;
 end

@@ -376,7 +376,7 @@ impl Shelf {
         let row = self.jobs.get_mut(&id)?;
         let state = row.place.state();
         if state == State::Dead {
-            row.failure = failure("the worker died while it had this job", now);
+            row.failure = failure(Failure::CRASHED, now);
         }
         Some(state)
     }

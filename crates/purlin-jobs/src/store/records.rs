@@ -249,6 +249,9 @@ impl Failure {
     /// The most bytes of an error that are kept: 4 KiB.
     pub const MAX_ERROR_BYTES: usize = 4 << 10;
 
+    /// The error of a job that was in the hands of dead workers too often.
+    pub const CRASHED: &str = "the worker died while it had this job";
+
     /// Keeps as many whole characters of the error as there is room for, and U+FFFD for each NUL, which
     /// not every database can hold.
     #[must_use]

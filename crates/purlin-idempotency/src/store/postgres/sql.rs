@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 /// The time, which is the same everywhere in a statement, so that the planner can use an index.
 const NOW: &str =
-    "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
+    "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
 const EXPIRED: &str = "(r.expires_at <= {now} and (r.state = 1 or r.lease_until <= {now}))";
 
@@ -24,8 +24,7 @@ const COLUMNS: &str = "r.state, r.attempt, r.nonce, r.fingerprint, r.answer,
 /// A function adds one, since a statement that could write itself would take twice as long to read.
 /// No row here, and none added, means that one was committed after this statement had begun.
 const CLAIM: &str = "select {columns},
-    case when r.id is null then {add}($2, $3, $4, $5,
-        {now} + $6 * interval '1 microsecond', {now} + $7 * interval '1 microsecond') end as fresh
+    case when r.id is null then {add}($1, $2, $3, $4, $5, $6, $7) end as fresh
 from (select) one left join {records} r on r.id = $2";
 
 /// Makes an expired row, or a lapsed one where `$7` allows it, the row of a new lease. One that is

@@ -1,0 +1,3 @@
+//! Every store against the suite that is published for all of them.
+
+mod memory;

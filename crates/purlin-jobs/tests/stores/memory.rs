@@ -1,0 +1,34 @@
+use std::sync::Arc;
+
+use purlin_jobs::testing::conformance::{Harness, start};
+use purlin_jobs::{JobAdmin, MemoryStore};
+use purlin_store::testing::ManualClock;
+
+struct Memory {
+    store: MemoryStore,
+    clock: ManualClock,
+}
+
+async fn memory() -> Option<Memory> {
+    let clock = ManualClock::new(start());
+    let store = MemoryStore::new().with_clock(clock.clone());
+    Some(Memory { store, clock })
+}
+
+impl Harness for Memory {
+    fn store(&self) -> Arc<dyn JobAdmin> {
+        Arc::new(self.store.clone())
+    }
+
+    fn second(&self) -> Arc<dyn JobAdmin> {
+        Arc::new(self.store.clone())
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+mod contract {
+    purlin_jobs::store_conformance!(super::memory());
+}
