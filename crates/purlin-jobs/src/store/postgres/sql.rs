@@ -19,7 +19,7 @@ use crate::Priority;
 
 /// The time, which is the same everywhere in a statement, so that the planner can use an index.
 const NOW: &str =
-    "coalesce(timestamptz 'epoch' + $1 * interval '1 microsecond', statement_timestamp())";
+    "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
 /// What never changes of a job.
 const FIXED: &str = "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
@@ -98,14 +98,14 @@ owned as (select id from unready union all select id from unscheduled)";
 const REPLACE: &str = "with {spot},
 gone as (delete from {jobs} j where j.id = $2 and exists (select from owned)),
 moved as (
-    update {unique} u set job = $3, until = {now} + $5 * interval '1 microsecond'
+    update {unique} u set job = $3, until = {now} + $5::bigint * interval '1 microsecond'
     where u.key = $4 and u.job = $2 and exists (select from owned))
 select exists (select from owned) as done,
     exists (select from spot)
         or exists (select from {scheduled} s where s.id = $2) as waited";
 
 const JOIN: &str = "insert into {workers} (id, expires_at)
-    values ($2, {now} + $3 * interval '1 microsecond')
+    values ($2, {now} + $3::bigint * interval '1 microsecond')
     on conflict (id) do update set expires_at = excluded.expires_at";
 
 /// A second claim of one lease reads what the first was given. The worker's row is locked so that
@@ -120,7 +120,7 @@ taken as (
             select r.ctid from {ready} r
             where r.queue = $4 and r.kind = any ($5)
                 and r.rank >= coalesce(
-                    timestamptz 'epoch' + $6 * interval '1 microsecond', '-infinity')
+                    timestamptz 'epoch' + $6::bigint * interval '1 microsecond', '-infinity')
                 and exists (select from alive) and not exists (select from before)
                 and not exists (select from {queues} q where q.name = $4 and q.is_paused)
             order by r.rank limit 1000 for update of r skip locked) first
@@ -242,7 +242,7 @@ select exists (select from gone) as done";
 
 /// Drops leases too whose last jobs were done by two settlements at once, or in a transaction.
 const HEARTBEAT: &str = "with alive as (
-    update {workers} w set expires_at = {now} + $3 * interval '1 microsecond'
+    update {workers} w set expires_at = {now} + $3::bigint * interval '1 microsecond'
     where w.id = $2 and {now} < w.expires_at returning w.id),
 dropped as (
     delete from {leases} where id = any (array (
@@ -428,7 +428,7 @@ select pg_notify($2, name)::text as told from resumed";
 
 const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
     select first.id from (
-        select f.id from {finished} f where f.ended_at <= {now} - $2 * interval '1 microsecond'
+        select f.id from {finished} f where f.ended_at <= {now} - $2::bigint * interval '1 microsecond'
         order by f.ended_at limit 1000 for update skip locked) first
     limit $3))";
 

@@ -1,0 +1,1 @@
+//! `PostgresStore` on a real Postgres.
