@@ -15,7 +15,7 @@ use purlin_store::{
 };
 use sqlx::{
     PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
-    postgres::{PgArguments, PgRow},
+    postgres::{PgArguments, PgRow, types::PgInterval},
     query::Query,
 };
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
 /// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
 /// | `rescue` when no worker is dead | 1 | 4 |
-/// | `rescue` when some are | 5 | 9 |
+/// | `rescue` when some are | 6 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, `purge_finished`: for each 1 000 rows | 1, 2 | 4, 8 |
 /// | `enqueue_in` of jobs without unique keys, `complete_in` | 1 | 2 |
@@ -78,8 +78,8 @@ const CRASHED: &str = "the worker died while it had this job";
 /// changes the same job at that moment, and for a transaction that has said
 /// [`complete_in`](super::TransactionalJobStore::complete_in) of the same job; not for one that has said it
 /// of another job of the lease. Whoever enqueues a unique key waits for a transaction that has just
-/// enqueued it or completed its job. A rescue leaves out a lease of which somebody completes a job in
-/// a transaction, until that ends.
+/// enqueued it or completed its job. A rescue leaves out a job that somebody completes in a
+/// transaction, until that ends; `leave` waits for it.
 ///
 /// # Cancel safety
 ///
@@ -285,8 +285,9 @@ impl PostgresStore {
                 .bind(claim.lease.as_uuid())
                 .bind(claim.queue.as_str())
                 .bind(&claim.kinds)
-                .bind(start)
-                .bind(i64::from(claim.limit));
+                .bind(start.map(micros))
+                .bind(i64::from(claim.limit))
+                .bind(lock_key(claim.lease));
             match self.fetch(None, query).await {
                 // The same claim was under way and has been committed meanwhile.
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
@@ -319,6 +320,8 @@ impl PostgresStore {
         let locked = self.fetch(Some(&mut *transaction), lock).await?;
         let dead = locked.iter().map(|row| row.try_get("id"));
         let dead: Vec<Uuid> = dead.collect::<Result<_, _>>()?;
+        let lock = sqlx::query(self.sql.lock_leases.clone()).bind(&dead);
+        self.fetch(Some(&mut *transaction), lock).await?;
         let query = self
             .query(&self.sql.rescue)
             .bind(dead)
@@ -393,7 +396,7 @@ impl JobStore for PostgresStore {
         let query = self
             .query(&self.sql.join)
             .bind(worker.as_uuid())
-            .bind(micros(ttl));
+            .bind(interval(ttl));
         deadline(NAME, "join", self.timeout, self.execute(query)).await?;
         Ok(())
     }
@@ -415,7 +418,7 @@ impl JobStore for PostgresStore {
         let query = self
             .query(&self.sql.heartbeat)
             .bind(worker.as_uuid())
-            .bind(micros(ttl));
+            .bind(interval(ttl));
         deadline(NAME, "heartbeat", self.timeout, async {
             let row = self.fetch_one(None, query).await?;
             if !row.try_get("is_alive")? {
@@ -462,9 +465,30 @@ impl fmt::Debug for PostgresStore {
 }
 
 /// As long as nobody will wait for, since a date of Postgres has an end too.
-fn micros(duration: Duration) -> i64 {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    i64::try_from(duration.min(CENTURY).as_micros()).unwrap_or(i64::MAX)
+fn interval(duration: Duration) -> PgInterval {
+    const LONGEST: Duration = Duration::from_secs(10_000 * 365 * 86_400);
+    micros(
+        duration
+            .min(LONGEST)
+            .as_micros()
+            .try_into()
+            .unwrap_or(i64::MAX),
+    )
+}
+
+fn micros(microseconds: i64) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds,
+    }
+}
+
+/// Advisory locks share one space of 64-bit keys with everybody else in the database: the random half of
+/// the id is one that nobody else takes.
+fn lock_key(lease: LeaseId) -> i64 {
+    let (_, random) = lease.as_uuid().as_u64_pair();
+    random.cast_signed()
 }
 
 fn saturating(count: u64) -> u32 {

@@ -7,7 +7,7 @@ use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::Row as _;
 
 use super::sql::BATCH;
-use super::{NAME, PostgresStore, micros, row};
+use super::{NAME, PostgresStore, interval, row};
 use crate::store::{Counts, Filter, JobAdmin, JobView, Page};
 use crate::{JobId, QueueName};
 
@@ -99,7 +99,7 @@ impl JobAdmin for PostgresStore {
                 let batch = left.min(BATCH);
                 let query = self
                     .query(&self.sql.purge_finished)
-                    .bind(micros(age))
+                    .bind(interval(age))
                     .bind(i64::from(batch));
                 let purged = super::saturating(self.execute(query).await?);
                 left -= purged;

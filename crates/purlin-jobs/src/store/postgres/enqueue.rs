@@ -1,14 +1,15 @@
 //! Jobs that are added.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use purlin_store::{StoreError, deadline, unix_micros};
+use purlin_store::{StoreError, deadline};
+use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{NAME, PostgresStore, micros, row};
+use super::{NAME, PostgresStore, interval, row};
 use crate::store::{Enqueued, Entry, Settled, TransactionalJobStore};
 use crate::{JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
 
@@ -81,15 +82,14 @@ impl PostgresStore {
         connection: Option<&mut PgConnection>,
         jobs: &[&Entry],
     ) -> Result<HashSet<JobId>, sqlx::Error> {
-        let column = |of: fn(&Entry) -> Option<i64>| -> Vec<_> {
-            jobs.iter().map(|job| of(job)).collect()
-        };
         let text = |of: fn(&Entry) -> &str| -> Vec<_> { jobs.iter().map(|job| of(job)).collect() };
         let query = self
             .query(&self.sql.enqueue)
             .bind(Vec::from_iter(jobs.iter().map(|job| *job.id.as_uuid())))
             .bind(text(|job| &job.kind))
-            .bind(Vec::from_iter(jobs.iter().map(|job| i32::from(job.version))))
+            .bind(Vec::from_iter(
+                jobs.iter().map(|job| i32::from(job.version)),
+            ))
             .bind(Vec::from_iter(jobs.iter().map(|job| &*job.payload)))
             .bind(Vec::from_iter(
                 jobs.iter().map(|job| job.traceparent.as_deref()),
@@ -100,17 +100,16 @@ impl PostgresStore {
                     .map(|job| i16::from(job.options.priority.level())),
             ))
             .bind(Vec::from_iter(jobs.iter().map(|job| max_attempts(job))))
-            .bind(column(|job| job.options.timeout.map(micros)))
-            .bind(column(after))
-            .bind(column(at))
+            .bind(Vec::from_iter(jobs.iter().map(|job| timeout(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| after(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| at(job))))
             .bind(Vec::from_iter(jobs.iter().map(|job| {
                 let unique = job.options.unique.as_ref();
                 unique.map(|unique| unique.key.as_bytes().as_slice())
             })))
-            .bind(Vec::from_iter(
-                jobs.iter()
-                    .map(|job| job.options.unique.map(|unique| span(unique.span))),
-            ))
+            .bind(Vec::from_iter(jobs.iter().map(|job| {
+                job.options.unique.map(|unique| span(unique.span))
+            })))
             .bind(&*self.channel)
             .bind(queue_of_all(jobs));
         let row = self.fetch_one(connection, query).await?;
@@ -281,7 +280,7 @@ impl PostgresStore {
         let row = self.fetch_one(Some(connection), query).await?;
         Ok(if row.try_get("done")? {
             Some(Enqueued::Replaced { new, old })
-        } else if row.try_get("waited")? {
+        } else if row.try_get("has_moved")? {
             None
         } else {
             Some(Enqueued::Existing(old))
@@ -301,18 +300,21 @@ fn max_attempts(job: &Entry) -> i16 {
     i16::try_from(job.options.max_attempts).unwrap_or(i16::MAX)
 }
 
-fn after(job: &Entry) -> Option<i64> {
+fn timeout(job: &Entry) -> Option<i64> {
+    let micros = job.options.timeout?.as_micros();
+    Some(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+fn after(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
-        Run::After(delay) => Some(micros(delay)),
+        Run::After(delay) => Some(interval(delay)),
         Run::Now | Run::At(_) => None,
     }
 }
 
-/// The end of the year 9999 at most: Postgres counts further, but not by much.
-fn at(job: &Entry) -> Option<i64> {
-    const LATEST: Duration = Duration::from_secs(253_402_300_799);
+fn at(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
-        Run::At(at) => Some(unix_micros(at.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST))),
+        Run::At(at) => Some(interval(at.duration_since(UNIX_EPOCH).unwrap_or_default())),
         Run::Now | Run::After(_) => None,
     }
 }
@@ -325,9 +327,9 @@ fn span(span: Span) -> i16 {
     }
 }
 
-fn period(span: Span) -> Option<i64> {
+fn period(span: Span) -> Option<PgInterval> {
     match span {
-        Span::For(period) => Some(micros(period)),
+        Span::For(period) => Some(interval(period)),
         Span::UntilStart | Span::UntilDone => None,
     }
 }

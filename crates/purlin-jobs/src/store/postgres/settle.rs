@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::time::UNIX_EPOCH;
 
-use sqlx::PgConnection;
-use sqlx::Row as _;
+use sqlx::postgres::types::PgInterval;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{PostgresStore, micros, row};
+use super::{PostgresStore, interval, row};
 use crate::store::{Failure, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
@@ -34,8 +34,10 @@ impl PostgresStore {
         } else {
             let columns: Vec<_> = firsts.iter().map(|first| columns(&first.outcome)).collect();
             let outcomes: Vec<_> = columns.iter().map(|column| column.0).collect();
-            let afters: Vec<_> = columns.iter().map(|column| column.1).collect();
-            let errors: Vec<_> = columns.into_iter().map(|column| column.2).collect();
+            let (afters, errors): (Vec<_>, Vec<_>) = columns
+                .into_iter()
+                .map(|(_, after, error)| (after, error))
+                .unzip();
             self.query(&self.sql.settle)
                 .bind(lease.as_uuid())
                 .bind(ids)
@@ -78,14 +80,14 @@ impl PostgresStore {
 }
 
 /// An outcome as the statement knows it, the time until the job goes on, and what went wrong.
-fn columns(outcome: &Outcome) -> (i16, Option<i64>, Option<String>) {
+fn columns(outcome: &Outcome) -> (i16, Option<PgInterval>, Option<String>) {
     let shortened = |error: &str| Some(Failure::new(error, UNIX_EPOCH).error);
     match outcome {
         Outcome::Done => (0, None, None),
-        Outcome::Retry { after, error } => (1, Some(micros(*after)), shortened(error)),
+        Outcome::Retry { after, error } => (1, Some(interval(*after)), shortened(error)),
         Outcome::Discard { error } => (2, None, shortened(error)),
         Outcome::Cancelled => (3, None, None),
-        Outcome::Snooze { after } => (4, Some(micros(*after)), None),
+        Outcome::Snooze { after } => (4, Some(interval(*after)), None),
         Outcome::Release => (5, None, None),
     }
 }

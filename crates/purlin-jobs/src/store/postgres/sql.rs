@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::Priority;
 
-// `$1` is the override of the clock wherever `{now}` stands. Durations are microseconds.
+// `$1` is the override of the clock wherever `{now}` stands. Other times are intervals.
 //
 // Three habits keep every plan an index scan, also one that is made for any parameters and a table of
 // millions: rows are found by `= any (array (…))` and not by a join, which the planner takes
@@ -22,7 +22,8 @@ const NOW: &str =
     "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
 /// What never changes of a job.
-const FIXED: &str = "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
+const FIXED: &str =
+    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
     queue, kind, payload, traceparent, unique_key";
 
 /// What changes when its work goes wrong.
@@ -31,10 +32,9 @@ const TOLD: &str = "failures, crashes, failed_at, error";
 /// Adds jobs unless one of the id is there, each a microsecond after the one before.
 const ENQUEUE: &str = "with entry as (
     select e.*, {now} + (e.position - 1) * interval '1 microsecond' as enqueued_at,
-        coalesce(timestamptz 'epoch' + e.at * interval '1 microsecond',
-            {now} + e.after * interval '1 microsecond') as run_at
+        coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
     from unnest($2::uuid[], $3::text[], $4::integer[], $5::bytea[], $6::text[], $7::text[],
-        $8::smallint[], $9::smallint[], $10::bigint[], $11::bigint[], $12::bigint[],
+        $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
         $13::bytea[], $14::smallint[]) with ordinality as e(id, kind, version, payload,
         traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
         position)),
@@ -63,8 +63,8 @@ const KNOWN: &str = "select id from {jobs} where id = any ($1)
 
 /// Takes unique keys that nobody holds. It waits for who has taken or freed one and not committed yet.
 const TAKE_KEYS: &str = "insert into {unique} (job, key, until)
-    select e.job, e.key, {now} + e.period * interval '1 microsecond'
-    from unnest($2::uuid[], $3::bytea[], $4::bigint[]) as e(job, key, period)
+    select e.job, e.key, {now} + e.period
+    from unnest($2::uuid[], $3::bytea[], $4::interval[]) as e(job, key, period)
     order by e.key
     on conflict (key) do nothing
     returning job";
@@ -94,24 +94,27 @@ unscheduled as (
     delete from {scheduled} s where s.id = $2 and exists (select from job) returning s.id),
 owned as (select id from unready union all select id from unscheduled)";
 
-/// Puts the job `$3` in the place of `$2`, if that waits. `waited` and not done: it was on its way.
+/// Puts the job `$3` in the place of `$2`, if that waits. `has_moved`: it was on its way, or has lost the
+/// key `$4`.
 const REPLACE: &str = "with {spot},
 gone as (delete from {jobs} j where j.id = $2 and exists (select from owned)),
 moved as (
-    update {unique} u set job = $3, until = {now} + $5::bigint * interval '1 microsecond'
+    update {unique} u set job = $3, until = {now} + $5::interval
     where u.key = $4 and u.job = $2 and exists (select from owned))
 select exists (select from owned) as done,
     exists (select from spot)
-        or exists (select from {scheduled} s where s.id = $2) as waited";
+        or exists (select from {scheduled} s where s.id = $2)
+        or not exists (select from {unique} u where u.key = $4 and u.job = $2) as has_moved";
 
 const JOIN: &str = "insert into {workers} (id, expires_at)
-    values ($2, {now} + $3::bigint * interval '1 microsecond')
+    values ($2, {now} + $3::interval)
     on conflict (id) do update set expires_at = excluded.expires_at";
 
-/// A second claim of one lease reads what the first was given. The worker's row is locked so that
-/// it is not rescued before the lease can be seen.
+/// A second claim of one lease reads what the first was given, or waits for it and then fails on its
+/// key. The worker's row is locked so that it is not rescued before the lease can be seen.
 const CLAIM: &str = "with alive as materialized (
-    select w.id from {workers} w where w.id = $2 and {now} < w.expires_at for key share),
+    select pg_advisory_xact_lock($8) from {workers} w where w.id = $2 and {now} < w.expires_at
+    for key share of w),
 before as materialized (
     select l.ids from {leases} l where l.id = $3 and exists (select from alive)),
 taken as (
@@ -119,8 +122,7 @@ taken as (
         select first.ctid from (
             select r.ctid from {ready} r
             where r.queue = $4 and r.kind = any ($5)
-                and r.rank >= coalesce(
-                    timestamptz 'epoch' + $6::bigint * interval '1 microsecond', '-infinity')
+                and r.rank >= coalesce(timestamptz 'epoch' + $6::interval, '-infinity')
                 and exists (select from alive) and not exists (select from before)
                 and not exists (select from {queues} q where q.name = $4 and q.is_paused)
             order by r.rank limit 1000 for update of r skip locked) first
@@ -193,14 +195,14 @@ placed as (
     from found where state is null and after is null),
 later as (
     insert into {scheduled} (id, run_at)
-    select id, {now} + after * interval '1 microsecond'
+    select id, {now} + after
     from found where state is null and after is not null)";
 
 /// Outcomes: 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release.
 const SETTLE: &str = "with held as materialized (
     select l.ids from {leases} l where l.id = $2 for no key update),
 said as materialized (
-    select s.* from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::text[])
+    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[])
         as s(job, outcome, after, reason)
     where s.job = any (array (select unnest(held.ids) from held))),
 found as materialized (
@@ -242,7 +244,7 @@ select exists (select from gone) as done";
 
 /// Drops leases too whose last jobs were done by two settlements at once, or in a transaction.
 const HEARTBEAT: &str = "with alive as (
-    update {workers} w set expires_at = {now} + $3::bigint * interval '1 microsecond'
+    update {workers} w set expires_at = {now} + $3::interval
     where w.id = $2 and {now} < w.expires_at returning w.id),
 dropped as (
     delete from {leases} where id = any (array (
@@ -259,7 +261,7 @@ const FORGET: &str = "delete from {workers} where id = $1";
 const GIVE_BACK: &str = "with held as (
     delete from {leases} l where l.worker = $2 returning l.ids),
 found as materialized (
-    select {fixed}, {told}, null::bigint as after, case when is_cancelled then 4 end as state
+    select {fixed}, {told}, null::interval as after, case when is_cancelled then 4 end as state
     from {jobs} j where j.id = any (array (select unnest(held.ids) from held)) for update),
 {moved}
 select case when exists (select from found) then pg_notify($3, '')::text end as told";
@@ -267,27 +269,44 @@ select case when exists (select from found) then pg_notify($3, '')::text end as 
 const IS_ANY_DEAD: &str =
     "select exists (select from {workers} w where w.expires_at <= {now}) as is_any";
 
-/// A worker that claims, and a lease whose work is about to be committed, are left for the next time.
+/// A worker that claims at this moment is left for the next time.
 const LOCK_DEAD: &str = "select w.id from {workers} w where w.expires_at <= {now}
     order by w.expires_at limit $2 for update skip locked";
 
-/// Of workers that are locked, so that no claim of theirs can be under way.
+/// So that no settlement is under way. Who joined his work to a transaction is not waited for.
+const LOCK_LEASES: &str = "select l.id from {leases} l where l.worker = any ($1)
+    order by l.id for no key update";
+
+/// Of workers and leases that are locked. A job whose work is about to be committed is left, with its
+/// lease and its worker, for the next time.
 const RESCUE: &str = "with held as materialized (
-    select l.id, l.ids from {leases} l where l.worker = any ($2) for update skip locked),
+    select l.id, l.ids from {leases} l where l.worker = any ($2)),
 found as materialized (
     select {fixed}, failures, least(crashes + 1, 32767)::smallint as crashes,
         case when dies then {now} else failed_at end as failed_at,
-        case when dies then $4 else error end as error, null::bigint as after,
+        case when dies then $4 else error end as error, null::interval as after,
         case when is_cancelled then 4 when dies then 3 end as state
     from (
         select j.*, crashes + 1 >= $3 and not is_cancelled as dies from {jobs} j
-        where j.id = any (array (select unnest(held.ids) from held)) for update) j),
+        where j.id = any (array (select unnest(held.ids) from held))
+        for update skip locked) j),
 {moved},
-dropped as (delete from {leases} where id = any (array (select id from held))),
+rest as materialized (
+    select held.id, array (select unnest(held.ids) except select found.id from found) as ids
+    from held),
+dropped as (
+    delete from {leases} where id = any (array (
+        select l.id from rest join {leases} l on l.id = rest.id
+        where not exists (select from {jobs} j where j.id = any (rest.ids))
+        for update of l skip locked))
+    returning id),
+shrunk as (
+    update {leases} l set ids = rest.ids from rest
+    where l.id = rest.id and l.id <> all (array (select id from dropped))),
 forgotten as (
     delete from {workers} w where w.id = any ($2) and not exists (
         select from {leases} l
-        where l.worker = w.id and l.id <> all (array (select id from held)))
+        where l.worker = w.id and l.id <> all (array (select id from dropped)))
     returning w.id)
 select (select count(*) from forgotten) as workers,
     (select count(*) from found where state is null) as ready,
@@ -314,7 +333,7 @@ select (select count(*) from placed) as jobs,
 /// A job that runs is locked before its lease is looked at once more: it may have come to its end.
 const CANCEL: &str = "with {spot},
 found as materialized (
-    select {fixed}, {told}, null::bigint as after, 4 as state
+    select {fixed}, {told}, null::interval as after, 4 as state
     from {jobs} j where j.id = $2 and exists (select from owned)),
 {moved},
 running as materialized (
@@ -361,7 +380,8 @@ select exists (select from placed) as done,
     case when exists (select from placed) then pg_notify($3, '')::text end as told";
 
 /// What `row::view` reads of jobs and finished jobs in `seen`.
-const VIEW: &str = "select v.id, v.kind, v.version, v.queue, v.state, v.payload, v.failures, v.crashes,
+const VIEW: &str =
+    "select v.id, v.kind, v.version, v.queue, v.state, v.payload, v.failures, v.crashes,
     v.max_attempts, v.error, v.failed_at - timestamptz 'epoch' as failed_at,
     v.enqueued_at - timestamptz 'epoch' as enqueued_at,
     coalesce(s.run_at, r.rank - v.priority * {step}) - timestamptz 'epoch' as run_at,
@@ -428,7 +448,7 @@ select pg_notify($2, name)::text as told from resumed";
 
 const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
     select first.id from (
-        select f.id from {finished} f where f.ended_at <= {now} - $2::bigint * interval '1 microsecond'
+        select f.id from {finished} f where f.ended_at <= {now} - $2::interval
         order by f.ended_at limit 1000 for update skip locked) first
     limit $3))";
 
@@ -460,6 +480,7 @@ pub(super) struct Statements {
     pub(super) give_back: SqlStr,
     pub(super) is_any_dead: SqlStr,
     pub(super) lock_dead: SqlStr,
+    pub(super) lock_leases: SqlStr,
     pub(super) rescue: SqlStr,
     pub(super) promote: SqlStr,
     pub(super) cancel: SqlStr,
@@ -476,7 +497,14 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn of(schema: &SchemaName) -> Self {
         let tables = [
-            "jobs", "ready", "scheduled", "leases", "workers", "unique", "finished", "queues",
+            "jobs",
+            "ready",
+            "scheduled",
+            "leases",
+            "workers",
+            "unique",
+            "finished",
+            "queues",
         ]
         .map(|table| {
             let name = format!("{}.purlin_jobs_{table}", schema.quoted());
@@ -521,6 +549,7 @@ impl Statements {
             give_back: text(GIVE_BACK),
             is_any_dead: text(IS_ANY_DEAD),
             lock_dead: text(LOCK_DEAD),
+            lock_leases: text(LOCK_LEASES),
             rescue: text(RESCUE),
             promote: text(PROMOTE),
             cancel: text(CANCEL),
