@@ -156,8 +156,8 @@ pub trait JobAdmin: JobStore {
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError>;
 
     /// Makes a dead job ready again with all its attempts, or a scheduled one now. `false` when it is
-    /// neither. One whose unique key another job holds by now stays dead:
-    /// [`Conflict`](purlin_store::StoreErrorKind::Conflict).
+    /// neither. A dead one that is to be unique until it is done takes its key again; if another job
+    /// holds it by now it stays dead: [`Conflict`](purlin_store::StoreErrorKind::Conflict).
     async fn replay(&self, id: JobId) -> Result<bool, StoreError>;
 
     /// Stops claims from a queue, until it is resumed. What runs goes on. `true` when it was not so before.

@@ -37,24 +37,38 @@
 //! }
 //! ```
 
+mod admin;
 mod bench;
+mod cancel;
 mod cases;
 mod claims;
+mod dropped;
 mod enqueue;
 mod fencing;
 mod races;
+mod schedule;
 mod settle;
+mod unique;
+mod wakeups;
+mod workers;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use purlin_store::testing::ManualClock;
 
+pub use self::admin::*;
+pub use self::cancel::*;
 pub use self::claims::*;
+pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
 pub use self::races::*;
+pub use self::schedule::*;
 pub use self::settle::*;
+pub use self::unique::*;
+pub use self::wakeups::*;
+pub use self::workers::*;
 use crate::JobAdmin;
 
 /// A store without jobs, made for one case.

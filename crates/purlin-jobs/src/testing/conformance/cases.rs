@@ -44,6 +44,50 @@ macro_rules! store_conformance {
             a_lost_lease_frees_no_key
             a_lease_that_was_given_back_settles_nothing
             a_late_worker_settles_until_it_is_rescued
+            a_worker_lives_until_its_time_is_over
+            a_heartbeat_says_until_when
+            an_unknown_worker_is_lost
+            a_worker_may_join_again
+            a_worker_may_live_without_end
+            a_heartbeat_tells_what_to_cancel
+            who_leaves_gives_its_jobs_back
+            who_leaves_gives_no_cancelled_job_back
+            a_rescue_counts_a_crash
+            a_job_that_crashes_too_often_is_dead
+            a_cancelled_job_that_crashes_is_cancelled
+            a_rescue_is_bounded
+            a_job_is_ready_when_its_time_has_come
+            a_promotion_is_bounded
+            promoted_jobs_stand_among_the_others
+            a_key_is_held_until_the_job_is_done
+            a_key_is_free_when_its_job_has_ended
+            a_key_may_be_held_until_the_job_starts
+            a_job_frees_the_key_of_no_other
+            a_key_may_be_held_for_a_period
+            a_waiting_job_may_be_replaced
+            a_job_that_waits_again_may_be_replaced
+            a_job_that_does_not_wait_is_not_replaced
+            a_replacement_begins_its_own_span
+            a_key_is_one_for_all_jobs
+            the_first_of_a_key_in_one_call_is_the_new_one
+            a_job_that_is_not_added_takes_no_key
+            a_job_that_waits_is_cancelled
+            a_job_that_runs_is_told_to_end
+            nothing_else_is_cancelled
+            a_dead_job_is_replayed
+            a_scheduled_job_is_replayed_now
+            nothing_else_is_replayed
+            a_dead_job_whose_key_is_taken_stays_dead
+            a_dead_job_that_had_started_needs_no_key
+            a_replayed_job_is_not_to_be_cancelled_any_more
+            jobs_are_listed_in_pages
+            lists_are_filtered
+            jobs_are_counted_by_queue
+            the_wait_of_the_next_job_is_told
+            no_job_is_lost_or_doubled
+            finished_jobs_are_purged
+            keys_of_the_past_are_purged
+            a_queue_is_paused_and_resumed
             many_claimers_get_every_job_once
             one_claim_made_twice_at_once_takes_its_jobs_once
             many_enqueues_of_one_key_add_one
@@ -56,6 +100,15 @@ macro_rules! store_conformance {
             settlements_of_the_same_jobs_do_not_block_each_other
             many_promoters_make_each_job_ready_once
             a_cancellation_and_a_claim_exclude_each_other
+            a_dropped_enqueue_is_all_or_nothing
+            a_dropped_replacement_is_all_or_nothing
+            a_dropped_claim_is_all_or_nothing
+            a_dropped_settlement_is_all_or_nothing
+            a_dropped_leave_is_all_or_nothing
+            a_dropped_rescue_is_all_or_nothing
+            an_enqueue_wakes_who_waits
+            a_promotion_wakes_who_waits
+            a_wait_ends
         }
     };
 }
@@ -102,7 +155,7 @@ mod tests {
         }
         listed.sort_unstable();
         written.sort_unstable();
-        assert!(written.len() > 40, "{written:?}");
+        assert!(written.len() > 80, "{written:?}");
         assert_eq!(listed, written);
     }
 }
