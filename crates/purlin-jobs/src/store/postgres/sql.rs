@@ -302,7 +302,9 @@ dropped as (
     returning id),
 shrunk as (
     update {leases} l set ids = rest.ids from rest
-    where l.id = rest.id and l.id <> all (array (select id from dropped))),
+    where l.id = any (array (
+            select id from rest except select id from dropped))
+        and l.id = rest.id),
 forgotten as (
     delete from {workers} w where w.id = any ($2) and not exists (
         select from {leases} l
