@@ -19,6 +19,8 @@ pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
 pub use jobs::Jobs;
 pub use queue_name::QueueName;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};

@@ -30,6 +30,8 @@
 //! enqueued; one that is replayed, as if it were enqueued now.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -41,6 +43,8 @@ use async_trait::async_trait;
 use purlin_store::StoreError;
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,

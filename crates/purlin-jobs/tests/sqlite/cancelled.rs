@@ -67,7 +67,10 @@ async fn set_up(place: &Place) {
         outcome: discard(),
     };
     store.settle(lease(3), &[end]).await.unwrap();
-    store.enqueue(&[job_with(9, |o| o.with_delay(MINUTE))]).await.unwrap();
+    store
+        .enqueue(&[job_with(9, |o| o.with_delay(MINUTE))])
+        .await
+        .unwrap();
     let now = "update purlin_jobs_scheduled set run_at = 0; update purlin_jobs set run_at = 0 where hex(id) like '%9';
         update purlin_jobs_workers set expires_at = 0 where hex(id) like '%2';";
     sqlx::raw_sql(now).execute(&place.pool).await.unwrap();
@@ -105,22 +108,39 @@ async fn all_or_nothing<T>(place: &Place, call: impl AsyncFn(SqliteStore) -> T) 
 async fn every_call_is_all_or_nothing() {
     let place = place().await;
     all_or_nothing(&place, async |store| {
-        store.enqueue(&[job(11), job_with(12, |o| o.with_delay(HOUR))]).await.unwrap()
+        store
+            .enqueue(&[job(11), job_with(12, |o| o.with_delay(HOUR))])
+            .await
+            .unwrap()
     })
     .await;
     all_or_nothing(&place, async |store| {
         let replaces = Unique::until_done("8").or_replace();
-        store.enqueue(&[job_with(11, |o| o.with_unique(replaces))]).await.unwrap()
+        store
+            .enqueue(&[job_with(11, |o| o.with_unique(replaces))])
+            .await
+            .unwrap()
     })
     .await;
-    all_or_nothing(&place, async |store| store.join(worker(3), HOUR).await.unwrap()).await;
+    all_or_nothing(&place, async |store| {
+        store.join(worker(3), HOUR).await.unwrap()
+    })
+    .await;
     all_or_nothing(&place, async |store| {
         store.claim(&claim_of(4, 10)).await.unwrap()
     })
     .await;
     all_or_nothing(&place, async |store| {
-        let ends = [Outcome::Done, retry(), discard(), Outcome::Cancelled, Outcome::Release];
-        let ends = (1..).zip(ends).map(|(n, outcome)| Settlement { id: id(n), outcome });
+        let ends = [
+            Outcome::Done,
+            retry(),
+            discard(),
+            Outcome::Cancelled,
+            Outcome::Release,
+        ];
+        let ends = (1..)
+            .zip(ends)
+            .map(|(n, outcome)| Settlement { id: id(n), outcome });
         let ends: Vec<_> = ends.collect();
         store.settle(lease(1), &ends).await.unwrap()
     })

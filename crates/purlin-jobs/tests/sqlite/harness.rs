@@ -1,9 +1,7 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use purlin_jobs::store::{
-    Claim, Claimed, Counts, Enqueued, Entry, Outcome, Settled, Settlement,
-};
+use purlin_jobs::store::{Claim, Claimed, Counts, Enqueued, Entry, Outcome, Settled, Settlement};
 use purlin_jobs::{
     JobAdmin as _, JobId, JobStore as _, LeaseId, Options, QueueName, SqliteStore, WorkerId,
 };

@@ -73,7 +73,10 @@ async fn a_callers_transaction_keeps_others_out() {
     place.store.enqueue_in(&mut work, &[job(2)]).await.unwrap();
     let error = impatient.claim(&claim_of(1, 10)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
-    assert_eq!((error.store(), error.operation()), ("sqlite", Some("begin")));
+    assert_eq!(
+        (error.store(), error.operation()),
+        ("sqlite", Some("begin"))
+    );
     // Readers do not wait, and see what was committed.
     assert_eq!(counts(&impatient).await, [1, 0, 0, 0, 0]);
     work.commit().await.unwrap();

@@ -5,7 +5,9 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use purlin_jobs::store::{Claim, Filter, Outcome, Page, Rescue, Rescued, Settled, Settlement, State};
+use purlin_jobs::store::{
+    Claim, Filter, Outcome, Page, Rescue, Rescued, Settled, Settlement, State,
+};
 use purlin_jobs::{JobAdmin as _, JobId, JobStore as _, LeaseId, QueueName, SqliteStore, WorkerId};
 use uuid::Uuid;
 
@@ -165,7 +167,10 @@ async fn stop_in_settlement(store: &SqliteStore, lease: LeaseId, done: &[Settlem
     let file = std::env::var("PURLIN_CHILD_FILE").unwrap();
     let pool = config(file).connect().await.unwrap();
     let mut work = purlin_store::sqlite::begin_immediate(&pool).await.unwrap();
-    let settled = store.complete_in(&mut work, lease, done[0].id).await.unwrap();
+    let settled = store
+        .complete_in(&mut work, lease, done[0].id)
+        .await
+        .unwrap();
     assert_eq!(settled, Settled::Applied);
     reached("in a settlement");
 }
@@ -184,7 +189,11 @@ async fn kill_9_at_any_time_loses_nothing() {
             let said = other.hear().unwrap();
             let (what, id) = said.split_once(' ').unwrap();
             let id: JobId = id.parse().unwrap();
-            let known = if what == "enqueued" { &mut enqueued } else { &mut done };
+            let known = if what == "enqueued" {
+                &mut enqueued
+            } else {
+                &mut done
+            };
             assert!(known.insert(id), "{said}");
         }
         other.kill();
@@ -205,8 +214,17 @@ async fn kill_9_at_any_time_loses_nothing() {
     let mut lost = enqueued.difference(&left).filter(|id| !done.contains(id));
     // One that was killed after the settlement and before it could say so, at most once in a round.
     assert!(lost.by_ref().count() <= 40);
-    assert_eq!(done.intersection(&left).next(), None, "done, and still there");
-    assert!(enqueued.len() > 40 && done.len() > 20, "{} {}", enqueued.len(), done.len());
+    assert_eq!(
+        done.intersection(&left).next(),
+        None,
+        "done, and still there"
+    );
+    assert!(
+        enqueued.len() > 40 && done.len() > 20,
+        "{} {}",
+        enqueued.len(),
+        done.len()
+    );
 }
 
 /// Each job stands in one place, and nothing points to one that is not there.

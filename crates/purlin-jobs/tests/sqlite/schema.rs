@@ -7,9 +7,7 @@ use purlin_store::{SchemaError, StoreErrorKind};
 use purlin_testkit::TestFile;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use crate::harness::{
-    MINUTE, add, claim, config, counts, id, job, job_with, place, retry, settle,
-};
+use crate::harness::{MINUTE, add, claim, config, counts, id, job, job_with, place, retry, settle};
 
 async fn tables(pool: &SqlitePool) -> Vec<String> {
     sqlx::query_scalar("select name || ' ' || coalesce(sql, '') from sqlite_schema order by 1")
@@ -144,13 +142,18 @@ async fn rows_are_what_they_were() {
     let t0 = "1700000000000000";
     let t1 = "1700000060000000";
     let r0 = "1700002400000000";
-    let work = |id: &str, rest: &str| format!("jobs {id} 'work' 1 'default' 2400000000 20 NULL NULL {rest}");
+    let work = |id: &str, rest: &str| {
+        format!("jobs {id} 'work' 1 'default' 2400000000 20 NULL NULL {rest}")
+    };
     let expected = [
         format!(
             "jobs {one} 'work' 2 'mail' 0 3 1500000 '00-1-2-03' {key} 1 0 0 NULL NULL 0 {t0} {t1} NULL \
              NULL X'00FF'"
         ),
-        work(&two, &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL X'7B7D'")),
+        work(
+            &two,
+            &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL X'7B7D'"),
+        ),
         work(
             &three,
             &format!("NULL NULL 1 0 'it did not work' {t0} 0 {t0} {t1} NULL NULL X'7B7D'"),
@@ -159,7 +162,10 @@ async fn rows_are_what_they_were() {
             &four,
             &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} 'cancelled' {t0} X'7B7D'"),
         ),
-        work(&five, &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL X'7B7D'")),
+        work(
+            &five,
+            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL X'7B7D'"),
+        ),
         format!("jobs_ready 'default' {r0} {five} 'work'"),
         format!("jobs_scheduled {t1} {one}"),
         format!("jobs_scheduled {t1} {three}"),
@@ -186,8 +192,18 @@ async fn a_row_that_is_not_one_is_corrupt() {
         sqlx::query(damage).execute(&place.pool).await.unwrap();
         let listed = place
             .store
-            .list(&Default::default(), &purlin_jobs::store::Page { after: None, limit: 1 })
+            .list(
+                &Default::default(),
+                &purlin_jobs::store::Page {
+                    after: None,
+                    limit: 1,
+                },
+            )
             .await;
-        assert_eq!(listed.unwrap_err().kind(), StoreErrorKind::Corrupt, "{damage}");
+        assert_eq!(
+            listed.unwrap_err().kind(),
+            StoreErrorKind::Corrupt,
+            "{damage}"
+        );
     }
 }

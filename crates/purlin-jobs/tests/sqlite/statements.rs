@@ -98,7 +98,13 @@ async fn calls_cost_what_the_documentation_says_and_read_no_table_from_end_to_en
     for (call, text) in &counted.all {
         let plan = plan(&place.pool, text).await;
         let is_large = |line: &&String| {
-            let small = ["json_each", "wanted", "CONSTANT ROW", "(subquery", "purlin_jobs_cancel"];
+            let small = [
+                "json_each",
+                "wanted",
+                "CONSTANT ROW",
+                "(subquery",
+                "purlin_jobs_cancel",
+            ];
             line.starts_with("SCAN") && !small.iter().any(|small| line.contains(small))
         };
         let scan = plan.iter().find(is_large);
@@ -137,7 +143,12 @@ async fn costs(place: &Place, counted: &mut Counted) {
     counted.since("settle: done", 4);
     store.settle(lease(1), &settlements).await.unwrap();
     counted.since("settle: stale", 1);
-    let ends = [retry(), discard(), Outcome::Cancelled, Outcome::Snooze { after: MINUTE }];
+    let ends = [
+        retry(),
+        discard(),
+        Outcome::Cancelled,
+        Outcome::Snooze { after: MINUTE },
+    ];
     let ends = ends.into_iter().chain([Outcome::Release, Outcome::Done]);
     let settlements: Vec<_> = (11..)
         .zip(ends)
@@ -150,7 +161,10 @@ async fn costs(place: &Place, counted: &mut Counted) {
     store.heartbeat(worker(1), HOUR).await.unwrap();
     counted.since("heartbeat", 2);
     let mut work = begin_immediate(&place.pool).await.unwrap();
-    store.complete_in(&mut work, lease(1), id(18)).await.unwrap();
+    store
+        .complete_in(&mut work, lease(1), id(18))
+        .await
+        .unwrap();
     counted.since("complete in", 4);
     store.enqueue_in(&mut work, &[job(21)]).await.unwrap();
     counted.since("enqueue in", 3);
@@ -236,6 +250,9 @@ async fn fill(pool: &SqlitePool) {
 
 async fn plan(pool: &SqlitePool, text: &str) -> Vec<String> {
     let explain = format!("explain query plan {text}");
-    let rows = sqlx::query(AssertSqlSafe(explain)).fetch_all(pool).await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(explain))
+        .fetch_all(pool)
+        .await
+        .unwrap();
     rows.iter().map(|row| row.get("detail")).collect()
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use purlin_jobs::store::{Outcome, Rescue, Wake};
-use purlin_jobs::{JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _};
+use purlin_jobs::{
+    JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _,
+};
 use purlin_store::sqlite::begin_immediate;
 
 use crate::harness::{
@@ -99,7 +101,10 @@ async fn what_came_before_the_wait_is_heard() {
     let mut wakeups = place.store.wakeups(&[QueueName::DEFAULT]).await.unwrap();
     add(&other, job(1)).await;
     assert_eq!(wakeups.next(LONG).await, Wake::Jobs);
-    let mut deaf = deaf(&place.store).wakeups(&[QueueName::DEFAULT]).await.unwrap();
+    let mut deaf = deaf(&place.store)
+        .wakeups(&[QueueName::DEFAULT])
+        .await
+        .unwrap();
     add(&place.store, job(2)).await;
     assert_eq!(deaf.next(LONG).await, Wake::Jobs);
 }

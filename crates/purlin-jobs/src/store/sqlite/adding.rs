@@ -117,7 +117,11 @@ impl<'a> Plan<'a> {
             .collect();
         let (mut ready, mut scheduled, mut unique) = (false, false, false);
         for row in &rows {
-            *(if row.run_at > now { &mut scheduled } else { &mut ready }) = true;
+            *(if row.run_at > now {
+                &mut scheduled
+            } else {
+                &mut ready
+            }) = true;
             unique |= row.key_at.is_some();
         }
         let rows = json(&rows)?;
@@ -234,7 +238,6 @@ fn key_until(span: Span, now: Micros) -> Option<Micros> {
 }
 
 pub(super) fn json(rows: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(rows).map_err(|error| {
-        StoreError::new(StoreErrorKind::Refused, NAME, "write").with_source(error)
-    })
+    serde_json::to_string(rows)
+        .map_err(|error| StoreError::new(StoreErrorKind::Refused, NAME, "write").with_source(error))
 }

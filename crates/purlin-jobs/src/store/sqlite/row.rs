@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use purlin_store::{StoreError, StoreErrorKind, from_unix_micros};
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::NAME;
@@ -60,9 +60,7 @@ pub(super) fn job_ids(rows: &[Vec<u8>]) -> Result<Vec<JobId>, StoreError> {
     rows.iter().map(|bytes| job_id(bytes)).collect()
 }
 
-pub(super) fn corrupt(
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> StoreError {
+pub(super) fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, NAME, "read").with_source(error)
 }
 
@@ -139,7 +137,10 @@ pub(super) fn view(row: &SqliteRow) -> Result<JobView, StoreError> {
         crashes: row.try_get(7)?,
         max_attempts: row.try_get(8)?,
         failure: match failure {
-            (Some(error), Some(at)) => Some(Failure { error, at: time(at)? }),
+            (Some(error), Some(at)) => Some(Failure {
+                error,
+                at: time(at)?,
+            }),
             _ => None,
         },
         enqueued_at: time(row.try_get(11)?)?,

@@ -94,7 +94,9 @@ impl Changes {
         now: Micros,
     ) -> Result<(), StoreError> {
         if !self.changed.is_empty() {
-            let change = sqlx::query(sql::CHANGE).bind(json(&self.changed)?).bind(now);
+            let change = sqlx::query(sql::CHANGE)
+                .bind(json(&self.changed)?)
+                .bind(now);
             change.execute(&mut *connection).await?;
         }
         for (ids, statement) in [

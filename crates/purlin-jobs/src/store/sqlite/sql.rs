@@ -302,7 +302,11 @@ pub(super) const LIST: &str = concat!(
     limit ?5"
 );
 
-pub(super) const STATE: &str = concat!("select ", state!(), " from purlin_jobs job where job.id = ?1");
+pub(super) const STATE: &str = concat!(
+    "select ",
+    state!(),
+    " from purlin_jobs job where job.id = ?1"
+);
 
 pub(super) const COUNTS: &str = concat!(
     "select ",
@@ -318,8 +322,7 @@ select run_at from purlin_jobs where id = (
 pub(super) const CANCEL_WAITING: &str = "
 update purlin_jobs set finished_as = 'cancelled', finished_at = ?2 where id = ?1";
 
-pub(super) const CANCEL_LEASED: &str =
-    "update purlin_jobs set cancel_requested = 1 where id = ?1";
+pub(super) const CANCEL_LEASED: &str = "update purlin_jobs set cancel_requested = 1 where id = ?1";
 
 /// Whether another job has the key that a dead one would need.
 pub(super) const KEY_IS_TAKEN: &str = "
@@ -342,7 +345,8 @@ pub(super) const PAUSE: &str = "
 insert into purlin_jobs_queues (name, paused) values (?1, 1)
 on conflict (name) do update set paused = 1 where not paused";
 
-pub(super) const RESUME: &str = "update purlin_jobs_queues set paused = 0 where name = ?1 and paused";
+pub(super) const RESUME: &str =
+    "update purlin_jobs_queues set paused = 0 where name = ?1 and paused";
 
 pub(super) const PURGE_JOBS: &str = "
 delete from purlin_jobs where id in (

@@ -1,0 +1,496 @@
+mod admin;
+mod enqueue;
+mod listen;
+mod low_water;
+mod row;
+mod settle;
+mod sql;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use purlin_store::{
+    Clock, Migration, Migrations, PostgresMigrator, SchemaName, StoreError, StoreErrorKind,
+    SystemClock, deadline, postgres::Pooling,
+};
+use sqlx::{
+    PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
+    postgres::{PgArguments, PgRow, types::PgInterval},
+    query::Query,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::listen::{Deaf, Ear};
+use self::low_water::LowWater;
+use self::sql::{BATCH, Statements};
+use super::{
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, Settled,
+    Settlement, Wakeups,
+};
+use crate::{JobId, LeaseId, QueueName, WorkerId};
+
+const NAME: &str = "postgres";
+
+const MIGRATIONS: Migrations = Migrations::new(
+    "jobs",
+    &[Migration::new(
+        1,
+        "create",
+        1,
+        include_str!("../../migrations/postgres/0001_create.sql"),
+        include_str!("../../migrations/postgres/0001_create.down.sql"),
+    )],
+);
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+const CRASHED: &str = "the worker died while it had this job";
+
+/// Jobs in tables of Postgres (feature `postgres`, needs Postgres 12).
+///
+/// The tables are made by [`migrate`](Self::migrate) or by the SQL of [`migrator`](Self::migrator). Whoever uses them
+/// needs `usage` of the schema, `select`, `insert`, `update` and `delete` on the tables
+/// `purlin_jobs_…`, and for [`check_schema`](Self::check_schema) `select` on `purlin_jobs_migrations`. Clones
+/// share the pool.
+///
+/// # Round trips
+///
+/// Statements are prepared once for each connection. What sqlx's pool adds when it lends a
+/// connection (`test_before_acquire`, by default one trip) is not counted.
+///
+/// | call | [`Pooling::Session`] | [`Pooling::Transaction`] |
+/// | --- | --- | --- |
+/// | `enqueue` of jobs without unique keys | 1 | 4 |
+/// | `enqueue` of jobs with unique keys that are free | 5 | 8 |
+/// | … with one that is taken: more, by 2 or 3 | 7 | 12 |
+/// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
+/// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
+/// | `rescue` when no worker is dead | 1 | 4 |
+/// | `rescue` when some are | 6 | 12 |
+/// | `leave` | 4 | 6 |
+/// | `promote`, `purge_finished`: for each 1 000 rows | 1, 2 | 4, 8 |
+/// | `enqueue_in` of jobs without unique keys, `complete_in` | 1 | 2 |
+///
+/// # Locks
+///
+/// A claim waits for nobody: it skips what others are taking. A settlement waits for a call that
+/// changes the same job at that moment, and for a transaction that has said
+/// [`complete_in`](super::TransactionalJobStore::complete_in) of the same job; not for one that has said it
+/// of another job of the lease. Whoever enqueues a unique key waits for a transaction that has just
+/// enqueued it or completed its job. A rescue leaves out a job that somebody completes in a
+/// transaction, until that ends; `leave` waits for it.
+///
+/// # Cancel safety
+///
+/// Every call is one statement or one transaction. `BEGIN` runs in a task of its own: sqlx gives a
+/// connection on which it was interrupted to the next user with the transaction open. An
+/// application that shares the pool, and may be interrupted in a `begin` of its own, needs a pool
+/// that cleans connections which come back, as that of
+/// [`PostgresConfig`](purlin_store::postgres::PostgresConfig) does.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    schema: SchemaName,
+    sql: Arc<Statements>,
+    channel: Arc<str>,
+    low_water: Arc<LowWater>,
+    clock: Arc<dyn Clock>,
+    pooling: Pooling,
+    listens: bool,
+    timeout: Duration,
+}
+
+impl PostgresStore {
+    /// A store in the schema `public` of the database of `pool`.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let schema = SchemaName::default();
+        Self {
+            pool,
+            sql: Arc::new(Statements::of(&schema)),
+            channel: listen::channel(&schema).into(),
+            schema,
+            low_water: Arc::default(),
+            clock: Arc::new(SystemClock),
+            pooling: Pooling::Session,
+            listens: true,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// In another schema, which must exist.
+    #[must_use]
+    pub fn with_schema(mut self, schema: SchemaName) -> Self {
+        self.sql = Arc::new(Statements::of(&schema));
+        self.channel = listen::channel(&schema).into();
+        self.schema = schema;
+        self
+    }
+
+    /// Judges all times by this clock; by default it is the server's `statement_timestamp()`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// What stands behind the pool. Default [`Pooling::Session`]. Behind a pooler of transactions
+    /// nobody can listen: workers poll.
+    #[must_use]
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = pooling;
+        self
+    }
+
+    /// Whether [`wakeups`](JobStore::wakeups) listens for notifications, on one connection that is not of the pool.
+    /// Default `true`. Otherwise workers hear of jobs when they poll. Whoever enqueues notifies in
+    /// any case.
+    #[must_use]
+    pub fn with_listen(mut self, listens: bool) -> Self {
+        self.listens = listens;
+        self
+    }
+
+    /// How long one call may take, waiting for a connection and for locks included. Default 30 s.
+    /// `list`, `counts` and `purge_finished` have no limit but that of the server.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Makes the tables, or brings them to the version of this release, which is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PostgresMigrator::migrate`].
+    ///
+    /// # Cancel safety
+    ///
+    /// All or nothing.
+    pub async fn migrate(&self) -> Result<u32, StoreError> {
+        self.migrator().migrate(&self.pool).await
+    }
+
+    /// Says whether the tables that are there are those of this release, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PostgresMigrator::check_schema`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Reads only.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        self.migrator().check_schema(&self.pool).await
+    }
+
+    /// What migrates, for teams that want the SQL
+    /// ([`sql`](PostgresMigrator::sql), [`revert_sql`](PostgresMigrator::revert_sql)) or the way back
+    /// ([`revert_to`](PostgresMigrator::revert_to)).
+    #[must_use]
+    pub fn migrator(&self) -> PostgresMigrator {
+        PostgresMigrator::new(MIGRATIONS, self.schema.clone())
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        begun.unwrap_or_else(|ended| match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down.
+            Err(_) => Err(sqlx::Error::WorkerCrashed),
+        })
+    }
+
+    fn is_session(&self) -> bool {
+        self.pooling == Pooling::Session
+    }
+
+    /// Runs one statement, in the transaction of `connection` or else in one of its own.
+    async fn fetch(
+        &self,
+        connection: Option<&mut PgConnection>,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let query = query.persistent(self.is_session());
+        if let Some(connection) = connection {
+            return query.fetch_all(connection).await;
+        }
+        if self.is_session() {
+            return query.fetch_all(&self.pool).await;
+        }
+        let mut transaction = self.begin().await?;
+        let rows = query.fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    /// As [`fetch`](Self::fetch), of a statement that has one row.
+    async fn fetch_one(
+        &self,
+        connection: Option<&mut PgConnection>,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgRow, sqlx::Error> {
+        let rows = self.fetch(connection, query).await?;
+        rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// As [`fetch`](Self::fetch), and says how many rows were changed.
+    async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, sqlx::Error> {
+        let query = query.persistent(self.is_session());
+        let done = if self.is_session() {
+            query.execute(&self.pool).await?
+        } else {
+            let mut transaction = self.begin().await?;
+            let done = query.execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            done
+        };
+        Ok(done.rows_affected())
+    }
+
+    /// A statement that begins with the clock.
+    fn query(&self, sql: &SqlStr) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(sql.clone()).bind(self.clock.override_micros())
+    }
+
+    async fn try_claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
+        let start = self.low_water.start(&claim.queue);
+        let claimed = self.claim_from(claim, start).await?;
+        if claimed.len() >= claim.limit.into()
+            || start.is_none()
+            || !self.low_water.may_look(&claim.queue)
+        {
+            return Ok(claimed);
+        }
+        self.low_water.forget(Some(&claim.queue));
+        if claimed.is_empty() {
+            return self.claim_from(claim, None).await;
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_from(
+        &self,
+        claim: &Claim,
+        start: Option<i64>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let begun = Instant::now();
+        let rows = loop {
+            let query = self
+                .query(&self.sql.claim)
+                .bind(claim.worker.as_uuid())
+                .bind(claim.lease.as_uuid())
+                .bind(claim.queue.as_str())
+                .bind(&claim.kinds)
+                .bind(start.map(micros))
+                .bind(i64::from(claim.limit))
+                .bind(lock_key(claim.lease));
+            match self.fetch(None, query).await {
+                // The same claim was under way and has been committed meanwhile.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+                fetched => break fetched?,
+            }
+        };
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        if !first.try_get("is_alive")? {
+            return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "claim")
+                .with_source("the worker is not known, or was taken for dead"));
+        }
+        if let Some(highest) = row::micros(first, "highest")? {
+            let took = begun.elapsed();
+            self.low_water.claimed(&claim.queue, start, highest, took);
+        }
+        let nothing = first.try_get::<Option<Uuid>, _>("id")?.is_none();
+        let rows = if nothing { &[][..] } else { &rows[..] };
+        Ok(rows.iter().map(row::claimed).collect::<Result<_, _>>()?)
+    }
+
+    async fn try_rescue(&self, rescue: &Rescue) -> Result<Rescued, sqlx::Error> {
+        let looked = self.fetch_one(None, self.query(&self.sql.is_any_dead));
+        if !looked.await?.try_get::<bool, _>("is_any")? {
+            return Ok(Rescued::default());
+        }
+        let mut transaction = self.begin().await?;
+        let lock = self
+            .query(&self.sql.lock_dead)
+            .bind(i64::from(rescue.limit));
+        let locked = self.fetch(Some(&mut *transaction), lock).await?;
+        let dead = locked.iter().map(|row| row.try_get("id"));
+        let dead: Vec<Uuid> = dead.collect::<Result<_, _>>()?;
+        let lock = sqlx::query(self.sql.lock_leases.clone()).bind(&dead);
+        self.fetch(Some(&mut *transaction), lock).await?;
+        let query = self
+            .query(&self.sql.rescue)
+            .bind(dead)
+            .bind(i32::from(rescue.max_crashes))
+            .bind(CRASHED)
+            .bind(&*self.channel);
+        let row = self.fetch_one(Some(&mut *transaction), query).await?;
+        transaction.commit().await?;
+        self.low_water.forget(None);
+        let count = |column| row::count(&row, column).map(saturating);
+        Ok(Rescued {
+            workers: count("workers")?,
+            ready: count("ready")?,
+            dead: count("dead")?,
+        })
+    }
+
+    async fn try_leave(&self, worker: WorkerId) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        let forget = sqlx::query(self.sql.forget.clone()).bind(worker.as_uuid());
+        self.fetch(Some(&mut *transaction), forget).await?;
+        let give_back = self
+            .query(&self.sql.give_back)
+            .bind(worker.as_uuid())
+            .bind(&*self.channel);
+        self.fetch(Some(&mut *transaction), give_back).await?;
+        transaction.commit().await?;
+        self.low_water.forget(None);
+        Ok(())
+    }
+
+    async fn try_promote(&self, limit: u32) -> Result<Promoted, sqlx::Error> {
+        let mut jobs = 0;
+        loop {
+            let batch = (limit - jobs).min(BATCH);
+            let query = self
+                .query(&self.sql.promote)
+                .bind(i64::from(batch))
+                .bind(&*self.channel);
+            let row = self.fetch_one(None, query).await?;
+            let promoted = saturating(row::count(&row, "jobs")?);
+            jobs += promoted;
+            let is_more_due = promoted == batch;
+            if is_more_due && jobs < limit {
+                continue;
+            }
+            if jobs > 0 {
+                self.low_water.forget(None);
+            }
+            let next_in = row::duration(&row, "next_in")?;
+            let next_in = if is_more_due {
+                Some(Duration::ZERO)
+            } else {
+                next_in
+            };
+            return Ok(Promoted { jobs, next_in });
+        }
+    }
+}
+
+#[async_trait]
+impl JobStore for PostgresStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
+        deadline(NAME, "enqueue", self.timeout, self.add(None, jobs)).await
+    }
+
+    async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
+        let query = self
+            .query(&self.sql.join)
+            .bind(worker.as_uuid())
+            .bind(interval(ttl));
+        deadline(NAME, "join", self.timeout, self.execute(query)).await?;
+        Ok(())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
+        deadline(NAME, "claim", self.timeout, self.try_claim(claim)).await
+    }
+
+    async fn settle(
+        &self,
+        lease: LeaseId,
+        settlements: &[Settlement],
+    ) -> Result<Vec<Settled>, StoreError> {
+        let settled = self.settle_leased(lease, settlements);
+        deadline(NAME, "settle", self.timeout, settled).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, ttl: Duration) -> Result<Beat, StoreError> {
+        let query = self
+            .query(&self.sql.heartbeat)
+            .bind(worker.as_uuid())
+            .bind(interval(ttl));
+        deadline(NAME, "heartbeat", self.timeout, async {
+            let row = self.fetch_one(None, query).await?;
+            if !row.try_get("is_alive")? {
+                return Ok(Beat::Lost);
+            }
+            let cancel: Vec<JobId> = row::ids(&row)?;
+            Ok::<_, sqlx::Error>(Beat::Alive { cancel })
+        })
+        .await
+    }
+
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
+        deadline(NAME, "leave", self.timeout, self.try_leave(worker)).await
+    }
+
+    async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
+        deadline(NAME, "rescue", self.timeout, self.try_rescue(rescue)).await
+    }
+
+    async fn promote(&self, limit: u32) -> Result<Promoted, StoreError> {
+        deadline(NAME, "promote", self.timeout, self.try_promote(limit)).await
+    }
+
+    async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        if !self.listens || !self.is_session() {
+            return Ok(Box::new(Deaf));
+        }
+        let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
+        let ear = deadline(NAME, "listen", self.timeout, listens).await?;
+        Ok(Box::new(ear))
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("schema", &self.schema)
+            .field("clock", &self.clock)
+            .field("pooling", &self.pooling)
+            .field("listens", &self.listens)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As long as nobody will wait for, since a date of Postgres has an end too.
+fn interval(duration: Duration) -> PgInterval {
+    const LONGEST: Duration = Duration::from_secs(10_000 * 365 * 86_400);
+    micros(
+        duration
+            .min(LONGEST)
+            .as_micros()
+            .try_into()
+            .unwrap_or(i64::MAX),
+    )
+}
+
+fn micros(microseconds: i64) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds,
+    }
+}
+
+/// Advisory locks share one space of 64-bit keys with everybody else in the database: the random half of
+/// the id is one that nobody else takes.
+fn lock_key(lease: LeaseId) -> i64 {
+    let (_, random) = lease.as_uuid().as_u64_pair();
+    random.cast_signed()
+}
+
+fn saturating(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,345 @@
+//! Jobs that are added.
+
+use std::collections::{HashMap, HashSet};
+use std::time::UNIX_EPOCH;
+
+use async_trait::async_trait;
+use purlin_store::{StoreError, deadline};
+use sqlx::postgres::types::PgInterval;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{NAME, PostgresStore, interval, row};
+use crate::store::{Enqueued, Entry, Settled, TransactionalJobStore};
+use crate::{JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
+
+#[async_trait]
+impl TransactionalJobStore<PgConnection> for PostgresStore {
+    async fn enqueue_in(
+        &self,
+        connection: &mut PgConnection,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let added = self.add(Some(connection), jobs);
+        deadline(NAME, "enqueue in", self.timeout, added).await
+    }
+
+    async fn complete_in(
+        &self,
+        connection: &mut PgConnection,
+        lease: LeaseId,
+        job: JobId,
+    ) -> Result<Settled, StoreError> {
+        let completed = self.complete_joined(connection, lease, job);
+        deadline(NAME, "complete in", self.timeout, completed).await
+    }
+}
+
+impl PostgresStore {
+    /// Adds jobs in the transaction of `connection`, or else in one of their own.
+    pub(super) async fn add(
+        &self,
+        connection: Option<&mut PgConnection>,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, sqlx::Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_plain = jobs.iter().all(|job| job.options.unique.is_none());
+        match connection {
+            _ if is_plain => self.add_plain(connection, jobs).await,
+            Some(connection) => self.add_unique(connection, jobs).await,
+            None => {
+                let mut transaction = self.begin().await?;
+                let enqueued = self.add_unique(&mut transaction, jobs).await?;
+                transaction.commit().await?;
+                Ok(enqueued)
+            }
+        }
+    }
+
+    async fn add_plain(
+        &self,
+        connection: Option<&mut PgConnection>,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, sqlx::Error> {
+        let mut seen = HashSet::with_capacity(jobs.len());
+        let firsts: Vec<_> = jobs.iter().filter(|job| seen.insert(job.id)).collect();
+        let mut added = self.insert(connection, &firsts).await?;
+        let enqueued = jobs.iter().map(|job| {
+            if added.remove(&job.id) {
+                Enqueued::New(job.id)
+            } else {
+                Enqueued::Existing(job.id)
+            }
+        });
+        Ok(enqueued.collect())
+    }
+
+    /// Adds jobs of different ids, and says which were not there.
+    async fn insert(
+        &self,
+        connection: Option<&mut PgConnection>,
+        jobs: &[&Entry],
+    ) -> Result<HashSet<JobId>, sqlx::Error> {
+        let text = |of: fn(&Entry) -> &str| -> Vec<_> { jobs.iter().map(|job| of(job)).collect() };
+        let query = self
+            .query(&self.sql.enqueue)
+            .bind(Vec::from_iter(jobs.iter().map(|job| *job.id.as_uuid())))
+            .bind(text(|job| &job.kind))
+            .bind(Vec::from_iter(
+                jobs.iter().map(|job| i32::from(job.version)),
+            ))
+            .bind(Vec::from_iter(jobs.iter().map(|job| &*job.payload)))
+            .bind(Vec::from_iter(
+                jobs.iter().map(|job| job.traceparent.as_deref()),
+            ))
+            .bind(text(|job| job.options.queue.as_str()))
+            .bind(Vec::from_iter(
+                jobs.iter()
+                    .map(|job| i16::from(job.options.priority.level())),
+            ))
+            .bind(Vec::from_iter(jobs.iter().map(|job| max_attempts(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| timeout(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| after(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| at(job))))
+            .bind(Vec::from_iter(jobs.iter().map(|job| {
+                let unique = job.options.unique.as_ref();
+                unique.map(|unique| unique.key.as_bytes().as_slice())
+            })))
+            .bind(Vec::from_iter(jobs.iter().map(|job| {
+                job.options.unique.map(|unique| span(unique.span))
+            })))
+            .bind(&*self.channel)
+            .bind(queue_of_all(jobs));
+        let row = self.fetch_one(connection, query).await?;
+        if let Some(lowest) = row::micros(&row, "lowest")? {
+            for job in jobs {
+                self.low_water.lower(&job.options.queue, lowest);
+            }
+        }
+        Ok(row::ids(&row)?.into_iter().collect())
+    }
+
+    /// As if one job were added after the other, but by as few statements as that can be done: first
+    /// it is settled who has each key, then all are added that have theirs.
+    async fn add_unique(
+        &self,
+        connection: &mut PgConnection,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, sqlx::Error> {
+        let query = sqlx::query(self.sql.known.clone()).bind(uuids(jobs));
+        let known = self.fetch(Some(&mut *connection), query).await?;
+        let known = known.iter().map(|row| row.try_get("id"));
+        let known = known.collect::<Result<HashSet<Uuid>, _>>()?;
+
+        let mut verdicts: HashMap<usize, Enqueued> = HashMap::new();
+        let mut added: HashSet<JobId> = HashSet::new();
+        let mut holders: HashMap<UniqueKey, JobId> = HashMap::new();
+        let mut left: Vec<usize> = (0..jobs.len()).collect();
+        while !left.is_empty() {
+            let mut round = Vec::new();
+            let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
+            for index in std::mem::take(&mut left) {
+                let job = &jobs[index];
+                let key = job.options.unique.map(|unique| unique.key);
+                let holder = key.and_then(|key| holders.get(&key).copied());
+                // Whoever shares its id or key with one before waits for what becomes of that.
+                let is_first = ids.insert(job.id) & key.is_none_or(|key| keys.insert(key));
+                if !is_first {
+                    left.push(index);
+                } else if known.contains(job.id.as_uuid()) || added.contains(&job.id) {
+                    verdicts.insert(index, Enqueued::Existing(job.id));
+                } else if let Some(holder) = holder {
+                    verdicts.insert(index, Enqueued::Existing(holder));
+                } else {
+                    round.push(index);
+                }
+            }
+            for (index, verdict) in self.take_keys(connection, jobs, round).await? {
+                verdicts.insert(index, verdict);
+                if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
+                    added.insert(id);
+                    if let Some(unique) = jobs[index].options.unique {
+                        holders.insert(unique.key, id);
+                    }
+                }
+            }
+        }
+
+        let new: Vec<_> = (0..jobs.len())
+            .filter(|index| !matches!(verdicts[index], Enqueued::Existing(_)))
+            .map(|index| &jobs[index])
+            .collect();
+        let inserted = self.insert(Some(connection), &new).await?;
+        let verdict = |(index, job): (usize, &Entry)| match verdicts[&index] {
+            // Somebody has added one of its id meanwhile.
+            Enqueued::New(id) if !inserted.contains(&id) => Enqueued::Existing(job.id),
+            verdict => verdict,
+        };
+        Ok(jobs.iter().enumerate().map(verdict).collect())
+    }
+
+    /// Takes the keys of jobs with different ones, or finds out who has them.
+    async fn take_keys(
+        &self,
+        connection: &mut PgConnection,
+        jobs: &[Entry],
+        round: Vec<usize>,
+    ) -> Result<Vec<(usize, Enqueued)>, sqlx::Error> {
+        let mut verdicts = Vec::new();
+        let mut left: Vec<(usize, Unique)> = Vec::new();
+        for index in round {
+            match jobs[index].options.unique {
+                Some(unique) => left.push((index, unique)),
+                None => verdicts.push((index, Enqueued::New(jobs[index].id))),
+            }
+        }
+        while !left.is_empty() {
+            let query = self
+                .query(&self.sql.take_keys)
+                .bind(uuids(left.iter().map(|(index, _)| &jobs[*index])))
+                .bind(keys(left.iter().map(|(_, unique)| &unique.key)))
+                .bind(Vec::from_iter(
+                    left.iter().map(|(_, unique)| period(unique.span)),
+                ));
+            let rows = self.fetch(Some(&mut *connection), query).await?;
+            let taken = rows.iter().map(|row| row.try_get("job"));
+            let taken = taken.collect::<Result<HashSet<Uuid>, _>>()?;
+            left.retain(|(index, _)| {
+                let id = jobs[*index].id;
+                let is_taken = taken.contains(id.as_uuid());
+                if is_taken {
+                    verdicts.push((*index, Enqueued::New(id)));
+                }
+                !is_taken
+            });
+            if left.is_empty() {
+                break;
+            }
+            let holders = self.holders(connection, &left).await?;
+            let mut over = Vec::new();
+            for (index, unique) in std::mem::take(&mut left) {
+                match holders.get(unique.key.as_bytes().as_slice()) {
+                    None => left.push((index, unique)),
+                    Some((_, true)) => {
+                        over.push(unique.key);
+                        left.push((index, unique));
+                    }
+                    Some((holder, false)) => {
+                        let id = jobs[index].id;
+                        match self.stand_in(connection, *holder, id, &unique).await? {
+                            Some(verdict) => verdicts.push((index, verdict)),
+                            None => left.push((index, unique)),
+                        }
+                    }
+                }
+            }
+            if !over.is_empty() {
+                let query = self.query(&self.sql.drop_keys).bind(keys(over.iter()));
+                self.fetch(Some(&mut *connection), query).await?;
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Who has each key, and whether his time is over.
+    async fn holders(
+        &self,
+        connection: &mut PgConnection,
+        wanted: &[(usize, Unique)],
+    ) -> Result<HashMap<Vec<u8>, (JobId, bool)>, sqlx::Error> {
+        let wanted = keys(wanted.iter().map(|(_, unique)| &unique.key));
+        let query = self.query(&self.sql.holders).bind(wanted);
+        let rows = self.fetch(Some(connection), query).await?;
+        let holder = |row: &sqlx::postgres::PgRow| {
+            let is_over: Option<bool> = row.try_get("is_over")?;
+            let job = JobId::from_uuid(row.try_get("job")?);
+            Ok((row.try_get("key")?, (job, is_over == Some(true))))
+        };
+        rows.iter().map(holder).collect()
+    }
+
+    /// What becomes of a job whose key is taken; `None` when the one that has it is on its way.
+    async fn stand_in(
+        &self,
+        connection: &mut PgConnection,
+        old: JobId,
+        new: JobId,
+        unique: &Unique,
+    ) -> Result<Option<Enqueued>, sqlx::Error> {
+        if unique.on_conflict == OnConflict::Keep {
+            return Ok(Some(Enqueued::Existing(old)));
+        }
+        let query = self
+            .query(&self.sql.replace)
+            .bind(old.as_uuid())
+            .bind(new.as_uuid())
+            .bind(unique.key.as_bytes().as_slice())
+            .bind(period(unique.span));
+        let row = self.fetch_one(Some(connection), query).await?;
+        Ok(if row.try_get("done")? {
+            Some(Enqueued::Replaced { new, old })
+        } else if row.try_get("has_moved")? {
+            None
+        } else {
+            Some(Enqueued::Existing(old))
+        })
+    }
+}
+
+fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {
+    jobs.into_iter().map(|job| *job.id.as_uuid()).collect()
+}
+
+fn keys<'a>(keys: impl Iterator<Item = &'a UniqueKey>) -> Vec<&'a [u8]> {
+    keys.map(|key| key.as_bytes().as_slice()).collect()
+}
+
+fn max_attempts(job: &Entry) -> i16 {
+    i16::try_from(job.options.max_attempts).unwrap_or(i16::MAX)
+}
+
+fn timeout(job: &Entry) -> Option<i64> {
+    let micros = job.options.timeout?.as_micros();
+    Some(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+fn after(job: &Entry) -> Option<PgInterval> {
+    match job.options.run {
+        Run::After(delay) => Some(interval(delay)),
+        Run::Now | Run::At(_) => None,
+    }
+}
+
+fn at(job: &Entry) -> Option<PgInterval> {
+    match job.options.run {
+        Run::At(at) => Some(interval(at.duration_since(UNIX_EPOCH).unwrap_or_default())),
+        Run::Now | Run::After(_) => None,
+    }
+}
+
+fn span(span: Span) -> i16 {
+    match span {
+        Span::UntilStart => 0,
+        Span::UntilDone => 1,
+        Span::For(_) => 2,
+    }
+}
+
+fn period(span: Span) -> Option<PgInterval> {
+    match span {
+        Span::For(period) => Some(interval(period)),
+        Span::UntilStart | Span::UntilDone => None,
+    }
+}
+
+/// The queue of these jobs; nothing when they have several, which stands for any.
+fn queue_of_all<'a>(jobs: &[&'a Entry]) -> &'a str {
+    let Some((first, rest)) = jobs.split_first() else {
+        return "";
+    };
+    let queue = &first.options.queue;
+    let is_only = rest.iter().all(|job| job.options.queue == *queue);
+    if is_only { queue.as_str() } else { "" }
+}

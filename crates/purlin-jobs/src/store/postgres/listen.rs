@@ -1,0 +1,120 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use purlin_store::SchemaName;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::QueueName;
+use crate::store::{Wake, Wakeups};
+
+/// How long it is until a lost connection is made again, once that has failed.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// Where the jobs of one schema are told of. A digest, since a name of Postgres has 63 bytes at most, and
+/// so may that of the schema.
+pub(super) fn channel(schema: &SchemaName) -> String {
+    let digest = Sha256::digest(schema.as_str().as_bytes());
+    let hex = digest[..8].iter().map(|byte| format!("{byte:02x}"));
+    format!("purlin_jobs_{}", hex.collect::<String>())
+}
+
+/// Nothing is heard: whoever waits polls.
+#[derive(Debug)]
+pub(super) struct Deaf;
+
+#[async_trait]
+impl Wakeups for Deaf {
+    async fn next(&mut self, up_to: Duration) -> Wake {
+        tokio::time::sleep(up_to).await;
+        Wake::Elapsed
+    }
+}
+
+/// Hears notifications on a connection of its own, which a task keeps.
+pub(super) struct Ear {
+    heard: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Ear {
+    /// Listens once this returns.
+    pub(super) async fn new(
+        pool: &PgPool,
+        channel: String,
+        queues: &[QueueName],
+    ) -> Result<Self, sqlx::Error> {
+        let single = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with((*pool.connect_options()).clone());
+        let first = listen(&single, &channel).await?;
+        let heard = Arc::new(Notify::new());
+        let (queues, told) = (queues.to_vec(), Arc::clone(&heard));
+        let task = tokio::spawn(async move {
+            let mut listener = first;
+            loop {
+                hear(&mut listener, &queues, &told).await;
+                drop(listener);
+                listener = loop {
+                    match listen(&single, &channel).await {
+                        Ok(listener) => break listener,
+                        Err(error) => {
+                            tracing::warn!(%error, "jobs are polled for: listening has failed");
+                            tokio::time::sleep(RECONNECT_DELAY).await;
+                        }
+                    }
+                };
+                // What was told meanwhile was not heard.
+                told.notify_one();
+            }
+        });
+        Ok(Self { heard, task })
+    }
+}
+
+async fn listen(pool: &PgPool, channel: &str) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(channel).await?;
+    Ok(listener)
+}
+
+/// Returns when the connection is lost.
+async fn hear(listener: &mut PgListener, queues: &[QueueName], told: &Notify) {
+    while let Ok(Some(notification)) = listener.try_recv().await {
+        let queue = notification.payload();
+        // Without a name it is any.
+        if queue.is_empty() || queues.iter().any(|own| own.as_str() == queue) {
+            told.notify_one();
+        }
+    }
+}
+
+#[async_trait]
+impl Wakeups for Ear {
+    async fn next(&mut self, up_to: Duration) -> Wake {
+        match tokio::time::timeout(up_to, self.heard.notified()).await {
+            Ok(()) => Wake::Jobs,
+            Err(_) => Wake::Elapsed,
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Ear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ear").finish_non_exhaustive()
+    }
+}

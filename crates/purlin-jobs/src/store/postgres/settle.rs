@@ -1,0 +1,93 @@
+//! The end of the work on jobs.
+
+use std::collections::HashSet;
+use std::time::UNIX_EPOCH;
+
+use sqlx::postgres::types::PgInterval;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{PostgresStore, interval, row};
+use crate::store::{Failure, Outcome, Settled, Settlement};
+use crate::{JobId, LeaseId};
+
+impl PostgresStore {
+    pub(super) async fn settle_leased(
+        &self,
+        lease: LeaseId,
+        settlements: &[Settlement],
+    ) -> Result<Vec<Settled>, sqlx::Error> {
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut seen = HashSet::with_capacity(settlements.len());
+        let firsts: Vec<_> = settlements
+            .iter()
+            .filter(|settlement| seen.insert(settlement.id))
+            .collect();
+        let ids: Vec<Uuid> = firsts.iter().map(|first| *first.id.as_uuid()).collect();
+        let all_done = firsts.iter().all(|first| first.outcome == Outcome::Done);
+        let query = if all_done {
+            sqlx::query(self.sql.settle_done.clone())
+                .bind(lease.as_uuid())
+                .bind(ids)
+        } else {
+            let columns: Vec<_> = firsts.iter().map(|first| columns(&first.outcome)).collect();
+            let outcomes: Vec<_> = columns.iter().map(|column| column.0).collect();
+            let (afters, errors): (Vec<_>, Vec<_>) = columns
+                .into_iter()
+                .map(|(_, after, error)| (after, error))
+                .unzip();
+            self.query(&self.sql.settle)
+                .bind(lease.as_uuid())
+                .bind(ids)
+                .bind(outcomes)
+                .bind(afters)
+                .bind(errors)
+                .bind(&*self.channel)
+        };
+        let row = self.fetch_one(None, query).await?;
+        if firsts.iter().any(|first| first.outcome == Outcome::Release) {
+            self.low_water.forget(None);
+        }
+        let mut applied: HashSet<JobId> = row::ids(&row)?.into_iter().collect();
+        let settled = settlements.iter().map(|settlement| {
+            if applied.remove(&settlement.id) {
+                Settled::Applied
+            } else {
+                Settled::Stale
+            }
+        });
+        Ok(settled.collect())
+    }
+
+    pub(super) async fn complete_joined(
+        &self,
+        connection: &mut PgConnection,
+        lease: LeaseId,
+        job: JobId,
+    ) -> Result<Settled, sqlx::Error> {
+        let query = sqlx::query(self.sql.complete_in.clone())
+            .bind(lease.as_uuid())
+            .bind(job.as_uuid());
+        let row = self.fetch_one(Some(connection), query).await?;
+        Ok(if row.try_get("done")? {
+            Settled::Applied
+        } else {
+            Settled::Stale
+        })
+    }
+}
+
+/// An outcome as the statement knows it, the time until the job goes on, and what went wrong.
+fn columns(outcome: &Outcome) -> (i16, Option<PgInterval>, Option<String>) {
+    let shortened = |error: &str| Some(Failure::new(error, UNIX_EPOCH).error);
+    match outcome {
+        Outcome::Done => (0, None, None),
+        Outcome::Retry { after, error } => (1, Some(interval(*after)), shortened(error)),
+        Outcome::Discard { error } => (2, None, shortened(error)),
+        Outcome::Cancelled => (3, None, None),
+        Outcome::Snooze { after } => (4, Some(interval(*after)), None),
+        Outcome::Release => (5, None, None),
+    }
+}

@@ -1,0 +1,568 @@
+use std::sync::Arc;
+
+use purlin_store::SchemaName;
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+use crate::Priority;
+
+// `$1` is the override of the clock wherever `{now}` stands. Other times are intervals.
+//
+// Three habits keep every plan an index scan, also one that is made for any parameters and a table of
+// millions: rows are found by `= any (array (…))` and not by a join, which the planner takes
+// for one with as many rows as a table has; a `limit` with a parameter stands around one with a
+// number, since for the first the planner expects a tenth of the table; and what was unnested is
+// joined from its own side.
+//
+// Whoever changes a job owns the place where it stands first: its row of `ready` or `scheduled`,
+// deleted, or its lease, locked. Only then he touches its row of `jobs`, and last its unique key. A snapshot
+// may be older than a lock that was waited for; what is read under a lock of its own is not.
+
+/// The time, which is the same everywhere in a statement, so that the planner can use an index.
+const NOW: &str =
+    "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
+
+/// What never changes of a job.
+const FIXED: &str =
+    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
+    queue, kind, payload, traceparent, unique_key";
+
+/// What changes when its work goes wrong.
+const TOLD: &str = "failures, crashes, failed_at, error";
+
+/// Adds jobs unless one of the id is there, each a microsecond after the one before.
+const ENQUEUE: &str = "with entry as (
+    select e.*, {now} + (e.position - 1) * interval '1 microsecond' as enqueued_at,
+        coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
+    from unnest($2::uuid[], $3::text[], $4::integer[], $5::bytea[], $6::text[], $7::text[],
+        $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
+        $13::bytea[], $14::smallint[]) with ordinality as e(id, kind, version, payload,
+        traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
+        position)),
+added as (
+    insert into {jobs} (id, enqueued_at, run_at, timeout, version, priority, max_attempts,
+        unique_span, queue, kind, payload, traceparent, unique_key)
+    select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
+        max_attempts, unique_span, queue, kind, payload, traceparent, unique_key
+    from entry where not exists (select from {finished} f where f.id = entry.id)
+    order by position
+    on conflict (id) do nothing
+    returning id, queue, kind, priority, enqueued_at, run_at),
+placed as (
+    insert into {ready} (queue, rank, id, kind)
+    select queue, enqueued_at + priority * {step}, id, kind from added where run_at is null
+    returning rank),
+later as (
+    insert into {scheduled} (id, run_at) select id, run_at from added where run_at is not null)
+select array (select id from added) as ids,
+    (select min(rank) from placed) - timestamptz 'epoch' as lowest,
+    case when exists (select from added) then pg_notify($15, $16)::text end as told";
+
+/// Which of these ids are there.
+const KNOWN: &str = "select id from {jobs} where id = any ($1)
+    union all select id from {finished} where id = any ($1)";
+
+/// Takes unique keys that nobody holds. It waits for who has taken or freed one and not committed yet.
+const TAKE_KEYS: &str = "insert into {unique} (job, key, until)
+    select e.job, e.key, {now} + e.period
+    from unnest($2::uuid[], $3::bytea[], $4::interval[]) as e(job, key, period)
+    order by e.key
+    on conflict (key) do nothing
+    returning job";
+
+const HOLDERS: &str = "select u.key, u.job, u.until <= {now} as is_over
+    from {unique} u where u.key = any ($2)";
+
+const DROP_KEYS: &str = "delete from {unique} u where u.key = any ($2) and u.until <= {now}";
+
+/// Where the job `$2` waits, if it is ready. One that has never failed stands where it was put at first.
+const SPOT: &str = "job as materialized (
+    select j.id, j.queue, j.enqueued_at + j.priority * {step} as rank
+    from {jobs} j where j.id = $2),
+exact as materialized (
+    select r.ctid from job join {ready} r on r.queue = job.queue and r.rank = job.rank
+    where r.id = $2),
+spot as materialized (
+    select ctid from exact
+    union all
+    select r.ctid from {ready} r where r.id = $2 and exists (select from job)
+        and not exists (select from exact)
+        and not exists (select from {scheduled} s where s.id = $2)
+        and not exists (select from {leases} l where $2 = any (l.ids))),
+unready as (
+    delete from {ready} where ctid = any (array (select ctid from spot)) returning id),
+unscheduled as (
+    delete from {scheduled} s where s.id = $2 and exists (select from job) returning s.id),
+owned as (select id from unready union all select id from unscheduled)";
+
+/// Puts the job `$3` in the place of `$2`, if that waits. `has_moved`: it was on its way, or has lost the
+/// key `$4`.
+const REPLACE: &str = "with {spot},
+gone as (delete from {jobs} j where j.id = $2 and exists (select from owned)),
+moved as (
+    update {unique} u set job = $3, until = {now} + $5::interval
+    where u.key = $4 and u.job = $2 and exists (select from owned))
+select exists (select from owned) as done,
+    exists (select from spot)
+        or exists (select from {scheduled} s where s.id = $2)
+        or not exists (select from {unique} u where u.key = $4 and u.job = $2) as has_moved";
+
+const JOIN: &str = "insert into {workers} (id, expires_at)
+    values ($2, {now} + $3::interval)
+    on conflict (id) do update set expires_at = excluded.expires_at";
+
+/// A second claim of one lease reads what the first was given, or waits for it and then fails on its
+/// key. The worker's row is locked so that it is not rescued before the lease can be seen.
+const CLAIM: &str = "with alive as materialized (
+    select pg_advisory_xact_lock($8) from {workers} w where w.id = $2 and {now} < w.expires_at
+    for key share of w),
+before as materialized (
+    select l.ids from {leases} l where l.id = $3 and exists (select from alive)),
+taken as (
+    delete from {ready} where ctid = any (array (
+        select first.ctid from (
+            select r.ctid from {ready} r
+            where r.queue = $4 and r.kind = any ($5)
+                and r.rank >= coalesce(timestamptz 'epoch' + $6::interval, '-infinity')
+                and exists (select from alive) and not exists (select from before)
+                and not exists (select from {queues} q where q.name = $4 and q.is_paused)
+            order by r.rank limit 1000 for update of r skip locked) first
+        limit $7))
+    returning id, rank),
+leased as (
+    insert into {leases} (id, worker, ids)
+    select $3, $2, array_agg(id order by rank) from taken having count(*) > 0
+    returning ids),
+found as materialized (
+    select o.position, j.*
+    from unnest((select ids from before union all select ids from leased))
+        with ordinality as o(job, position)
+    join {jobs} j on j.id = o.job),
+started as (
+    delete from {unique}
+    where key = any (array (select unique_key from found where unique_span = 0))
+        and job = any (array (select id from found where unique_span = 0)))
+select exists (select from alive) as is_alive,
+    (select max(rank) from taken) - timestamptz 'epoch' as highest,
+    f.id, f.kind, f.version, f.payload, f.traceparent, f.failures, f.crashes, f.max_attempts,
+    f.timeout, f.enqueued_at - timestamptz 'epoch' as enqueued_at
+from (select) one left join found f on true
+order by f.position";
+
+/// Deletes the lease `{lease}` unless it has a job in `{rest}`. Somebody who joined its work to a
+/// transaction of his own is not waited for.
+const DROP_LEASE: &str = "dropped as (
+    delete from {leases} where id = any (array (
+        select l.id from {leases} l where l.id = {lease} and not exists (
+            select from {jobs} j where j.id = any (array ({rest})))
+        for update skip locked))
+    returning id)";
+
+const SETTLE_DONE: &str = "with held as materialized (
+    select l.ids from {leases} l where l.id = $1 for no key update),
+gone as (
+    delete from {jobs} where id = any (array (
+        select unnest($2::uuid[]) intersect select unnest(held.ids) from held))
+    returning id, unique_key, unique_span),
+freed as (
+    delete from {unique}
+    where key = any (array (select unique_key from gone where unique_span < 2))
+        and job = any (array (select id from gone where unique_span < 2))),
+{drop_lease}
+select array (select id from gone) as ids";
+
+const REST_OF_DONE: &str = "select unnest(held.ids) from held except select id from gone";
+
+/// What becomes of jobs that were owned by this statement. `found` has their columns as they shall be,
+/// and `state`: 3 dead, 4 cancelled, 5 done; null if they shall wait again, for `after` if that is not null.
+const MOVED: &str = "gone as (
+    delete from {jobs} where id = any (array (select id from found where state is not null))),
+ended as (
+    insert into {finished} ({fixed}, {told}, state, ended_at)
+    select {fixed}, {told}, state, {now} from found where state in (3, 4)),
+freed as (
+    delete from {unique}
+    where key = any (array (
+            select unique_key from found where state is not null and unique_span < 2))
+        and job = any (array (select id from found where state is not null and unique_span < 2))),
+changed as (
+    update {jobs} j set failures = f.failures, crashes = f.crashes,
+        failed_at = f.failed_at, error = f.error
+    from found f where j.id = f.id and f.state is null
+        and (j.failures, j.crashes) is distinct from (f.failures, f.crashes)),
+placed as (
+    insert into {ready} (queue, rank, id, kind)
+    select queue, enqueued_at + priority * {step}, id, kind
+    from found where state is null and after is null),
+later as (
+    insert into {scheduled} (id, run_at)
+    select id, {now} + after
+    from found where state is null and after is not null)";
+
+/// Outcomes: 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release.
+const SETTLE: &str = "with held as materialized (
+    select l.ids from {leases} l where l.id = $2 for no key update),
+said as materialized (
+    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[])
+        as s(job, outcome, after, reason)
+    where s.job = any (array (select unnest(held.ids) from held))),
+found as materialized (
+    select {fixed}, outcome, after, crashes,
+        least(failures + (outcome in (1, 2))::integer, 32767)::smallint as failures,
+        case when outcome in (1, 2) then {now} else failed_at end as failed_at,
+        case when outcome in (1, 2) then reason else error end as error,
+        case when outcome = 0 then 5 when outcome = 2 then 3
+            when outcome = 3 or is_cancelled then 4 end as state
+    from said join {jobs} j on j.id = said.job
+    for update of j),
+{moved},
+{drop_lease},
+shrunk as (
+    update {leases} set ids = array ({rest})
+    where id = $2 and exists (select from found where outcome > 0)
+        and not exists (select from dropped))
+select array (select id from found) as ids,
+    case when exists (select from found where state is null) then pg_notify($7, '')::text end as told";
+
+const REST_OF_SETTLED: &str = "select unnest(held.ids) from held except select id from found";
+
+/// Not the job's row is locked first but the lease, so that a rescue leaves it alone; and once the job
+/// is locked, the lease is looked at again, since it may have lost the job while that was waited for.
+const COMPLETE_IN: &str = "with first as materialized (
+    select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
+job as materialized (
+    select j.id from {jobs} j where j.id = $2 and exists (select from first) for update),
+still as materialized (
+    select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) and exists (select from job)
+    for key share),
+gone as (
+    delete from {jobs} j where j.id = $2 and exists (select from still)
+    returning j.id, j.unique_key, j.unique_span),
+freed as (
+    delete from {unique} u using gone g
+    where u.key = g.unique_key and u.job = g.id and g.unique_span < 2)
+select exists (select from gone) as done";
+
+/// Drops leases too whose last jobs were done by two settlements at once, or in a transaction.
+const HEARTBEAT: &str = "with alive as (
+    update {workers} w set expires_at = {now} + $3::interval
+    where w.id = $2 and {now} < w.expires_at returning w.id),
+dropped as (
+    delete from {leases} where id = any (array (
+        select l.id from {leases} l where l.worker = $2
+            and not exists (select from {jobs} j where j.id = any (l.ids))
+        for update skip locked)))
+select exists (select from alive) as is_alive, array (
+    select j.id from {jobs} j where j.is_cancelled and exists (
+        select from {leases} l where l.worker = $2 and j.id = any (l.ids))) as ids";
+
+const FORGET: &str = "delete from {workers} where id = $1";
+
+/// Of a worker that is not known any more, so that no claim of it can be under way.
+const GIVE_BACK: &str = "with held as (
+    delete from {leases} l where l.worker = $2 returning l.ids),
+found as materialized (
+    select {fixed}, {told}, null::interval as after, case when is_cancelled then 4 end as state
+    from {jobs} j where j.id = any (array (select unnest(held.ids) from held)) for update),
+{moved}
+select case when exists (select from found) then pg_notify($3, '')::text end as told";
+
+const IS_ANY_DEAD: &str =
+    "select exists (select from {workers} w where w.expires_at <= {now}) as is_any";
+
+/// A worker that claims at this moment is left for the next time.
+const LOCK_DEAD: &str = "select w.id from {workers} w where w.expires_at <= {now}
+    order by w.expires_at limit $2 for update skip locked";
+
+/// So that no settlement is under way. Who joined his work to a transaction is not waited for.
+const LOCK_LEASES: &str = "select l.id from {leases} l where l.worker = any ($1)
+    order by l.id for no key update";
+
+/// Of workers and leases that are locked. A job whose work is about to be committed is left, with its
+/// lease and its worker, for the next time.
+const RESCUE: &str = "with held as materialized (
+    select l.id, l.ids from {leases} l where l.worker = any ($2)),
+found as materialized (
+    select {fixed}, failures, least(crashes + 1, 32767)::smallint as crashes,
+        case when dies then {now} else failed_at end as failed_at,
+        case when dies then $4 else error end as error, null::interval as after,
+        case when is_cancelled then 4 when dies then 3 end as state
+    from (
+        select j.*, crashes + 1 >= $3 and not is_cancelled as dies from {jobs} j
+        where j.id = any (array (select unnest(held.ids) from held))
+        for update skip locked) j),
+{moved},
+rest as materialized (
+    select held.id, array (select unnest(held.ids) except select found.id from found) as ids
+    from held),
+dropped as (
+    delete from {leases} where id = any (array (
+        select l.id from rest join {leases} l on l.id = rest.id
+        where not exists (select from {jobs} j where j.id = any (rest.ids))
+        for update of l skip locked))
+    returning id),
+shrunk as (
+    update {leases} l set ids = rest.ids from rest
+    where l.id = any (array (
+            select id from rest except select id from dropped))
+        and l.id = rest.id),
+forgotten as (
+    delete from {workers} w where w.id = any ($2) and not exists (
+        select from {leases} l
+        where l.worker = w.id and l.id <> all (array (select id from dropped)))
+    returning w.id)
+select (select count(*) from forgotten) as workers,
+    (select count(*) from found where state is null) as ready,
+    (select count(*) from found where state = 3) as dead,
+    case when exists (select from found where state is null) then pg_notify($5, '')::text end as told";
+
+const PROMOTE: &str = "with due as (
+    delete from {scheduled} where ctid = any (array (
+        select first.ctid from (
+            select s.ctid from {scheduled} s where s.run_at <= {now}
+            order by s.run_at limit 1000 for update skip locked) first
+        limit $2))
+    returning id, run_at),
+placed as (
+    insert into {ready} (queue, rank, id, kind)
+    select j.queue, d.run_at + j.priority * {step}, j.id, j.kind
+    from due d join {jobs} j on j.id = d.id
+    order by d.run_at
+    returning 1)
+select (select count(*) from placed) as jobs,
+    (select min(s.run_at) from {scheduled} s where s.run_at > {now}) - {now} as next_in,
+    case when exists (select from placed) then pg_notify($3, '')::text end as told";
+
+/// A job that runs is locked before its lease is looked at once more: it may have come to its end.
+const CANCEL: &str = "with {spot},
+found as materialized (
+    select {fixed}, {told}, null::interval as after, 4 as state
+    from {jobs} j where j.id = $2 and exists (select from owned)),
+{moved},
+running as materialized (
+    select j.id from {jobs} j where j.id = $2 and not exists (select from owned)
+        and exists (select from {leases} l where $2 = any (l.ids)) for update),
+lease as materialized (
+    select l.id from {leases} l where $2 = any (l.ids) and exists (select from running)
+    for key share skip locked),
+flagged as (
+    update {jobs} set is_cancelled = true
+    where id = $2 and exists (select from lease) returning id)
+select exists (select from job) as is_known,
+    exists (select from owned) or exists (select from flagged) as done";
+
+const REPLAY: &str = "with dead as materialized (
+    select f.* from {finished} f where f.id = $2 and f.state = 3 for update),
+over as (
+    delete from {unique} u using dead d
+    where u.key = d.unique_key and d.unique_span = 1 and u.until <= {now} returning u.key),
+taken as (
+    insert into {unique} (key, job)
+    select unique_key, id from dead
+    where unique_span = 1 and (select count(*) from over) >= 0
+    on conflict (key) do nothing returning key),
+back as (
+    delete from {finished} f where f.id = any (array (
+        select id from dead
+        where unique_span is distinct from 1 or exists (select from taken)))
+    returning {fixed}, failed_at, error),
+added as (
+    insert into {jobs} ({fixed}, failed_at, error) select {fixed}, failed_at, error from back
+    returning id, queue, priority, kind),
+soon as (delete from {scheduled} s where s.id = $2 returning s.id),
+placed as (
+    insert into {ready} (queue, rank, id, kind)
+    select queue, {now} + priority * {step}, id, kind from (
+        select id, queue, priority, kind from added
+        union all
+        select j.id, j.queue, j.priority, j.kind from {jobs} j
+        where j.id = any (array (select id from soon))) waiting
+    returning id)
+select exists (select from placed) as done,
+    exists (select from dead) and not exists (select from back) as is_taken,
+    case when exists (select from placed) then pg_notify($3, '')::text end as told";
+
+/// What `row::view` reads of jobs and finished jobs in `seen`.
+const VIEW: &str =
+    "select v.id, v.kind, v.version, v.queue, v.state, v.payload, v.failures, v.crashes,
+    v.max_attempts, v.error, v.failed_at - timestamptz 'epoch' as failed_at,
+    v.enqueued_at - timestamptz 'epoch' as enqueued_at,
+    coalesce(s.run_at, r.rank - v.priority * {step}) - timestamptz 'epoch' as run_at,
+    v.ended_at - timestamptz 'epoch' as ended_at
+from seen v
+left join {scheduled} s on s.id = v.id
+left join {ready} r on v.state = 0 and r.id = v.id
+order by v.id";
+
+/// The state of a job that has not ended.
+const WHERE: &str = "case
+    when exists (select from {scheduled} s where s.id = j.id) then 1
+    when j.id in (select unnest(l.ids) from {leases} l) then 2
+    else 0 end";
+
+const GET: &str = "with seen as materialized (
+    select {fixed}, {told}, {where} as state, null::timestamptz as ended_at
+    from {jobs} j where j.id = $1
+    union all
+    select {fixed}, {told}, state, ended_at from {finished} where id = $1)
+{view}";
+
+const LIST: &str = "with seen as materialized (
+    (select * from (
+        select {fixed}, {told}, {where} as state, null::timestamptz as ended_at
+        from {jobs} j where ($1::uuid is null or j.id > $1)
+            and ($2::text is null or j.queue = $2) and ($3::text is null or j.kind = $3)) waiting
+    where $4::smallint is null or state = $4
+    order by id limit $5)
+    union all
+    (select {fixed}, {told}, state, ended_at
+    from {finished} where ($1::uuid is null or id > $1)
+        and ($2::text is null or queue = $2) and ($3::text is null or kind = $3)
+        and ($4::smallint is null or state = $4)
+    order by id limit $5)
+    order by id limit $5)
+{view}";
+
+/// What neither is ready nor scheduled is leased.
+const COUNTS: &str = "with waiting as (
+    select
+        (select count(*) from {jobs} j where $2::text is null or j.queue = $2) as jobs,
+        (select count(*) from {ready} r where $2::text is null or r.queue = $2) as ready,
+        (select count(*) from {scheduled} s where $2::text is null or exists (
+            select from {jobs} j where j.id = s.id and j.queue = $2)) as scheduled),
+finished as (
+    select count(*) filter (where f.state = 3) as dead,
+        count(*) filter (where f.state = 4) as cancelled
+    from {finished} f where $2::text is null or f.queue = $2),
+oldest as materialized (
+    select r.id, r.rank from {ready} r where $2::text is null or r.queue = $2
+    order by r.rank, r.id limit 1)
+select w.ready, w.scheduled, w.jobs - w.ready - w.scheduled as leased, f.*,
+    (select {now} - (o.rank - j.priority * {step}) from oldest o join {jobs} j on j.id = o.id)
+        as oldest_ready
+from waiting w, finished f";
+
+const PAUSE: &str = "insert into {queues} as q (name, is_paused) values ($1, true)
+    on conflict (name) do update set is_paused = true where not q.is_paused";
+
+const RESUME: &str = "with resumed as (
+    update {queues} set is_paused = false where name = $1 and is_paused returning name)
+select pg_notify($2, name)::text as told from resumed";
+
+const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
+    select first.id from (
+        select f.id from {finished} f where f.ended_at <= {now} - $2::interval
+        order by f.ended_at limit 1000 for update skip locked) first
+    limit $3))";
+
+const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
+    select first.key from (
+        select u.key from {unique} u where u.until <= {now}
+        order by u.until limit 1000 for update skip locked) first
+    limit $2))";
+
+/// The most rows that one statement purges or promotes: the numbers in the texts above.
+pub(super) const BATCH: u32 = 1_000;
+
+/// The text of every statement for one schema. A clone of one is no copy.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) enqueue: SqlStr,
+    pub(super) known: SqlStr,
+    pub(super) take_keys: SqlStr,
+    pub(super) holders: SqlStr,
+    pub(super) drop_keys: SqlStr,
+    pub(super) replace: SqlStr,
+    pub(super) join: SqlStr,
+    pub(super) claim: SqlStr,
+    pub(super) settle_done: SqlStr,
+    pub(super) settle: SqlStr,
+    pub(super) complete_in: SqlStr,
+    pub(super) heartbeat: SqlStr,
+    pub(super) forget: SqlStr,
+    pub(super) give_back: SqlStr,
+    pub(super) is_any_dead: SqlStr,
+    pub(super) lock_dead: SqlStr,
+    pub(super) lock_leases: SqlStr,
+    pub(super) rescue: SqlStr,
+    pub(super) promote: SqlStr,
+    pub(super) cancel: SqlStr,
+    pub(super) replay: SqlStr,
+    pub(super) get: SqlStr,
+    pub(super) list: SqlStr,
+    pub(super) counts: SqlStr,
+    pub(super) pause: SqlStr,
+    pub(super) resume: SqlStr,
+    pub(super) purge_finished: SqlStr,
+    pub(super) purge_keys: SqlStr,
+}
+
+impl Statements {
+    pub(super) fn of(schema: &SchemaName) -> Self {
+        let tables = [
+            "jobs",
+            "ready",
+            "scheduled",
+            "leases",
+            "workers",
+            "unique",
+            "finished",
+            "queues",
+        ]
+        .map(|table| {
+            let name = format!("{}.purlin_jobs_{table}", schema.quoted());
+            (format!("{{{table}}}"), name)
+        });
+        let step = format!("interval '{} seconds'", Priority::STEP.as_secs());
+        let text = |sql: &str| {
+            // A fragment stands before those that it holds.
+            let mut sql = sql
+                .replace("{spot}", SPOT)
+                .replace("{moved}", MOVED)
+                .replace("{view}", VIEW)
+                .replace("{where}", WHERE)
+                .replace("{fixed}", FIXED)
+                .replace("{told}", TOLD)
+                .replace("{now}", NOW)
+                .replace("{step}", &step);
+            for (placeholder, table) in &tables {
+                sql = sql.replace(placeholder, table);
+            }
+            AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+        };
+        let settling = |sql: &str, lease: &str, rest: &str| {
+            let drop_lease = DROP_LEASE.replace("{lease}", lease);
+            let sql = sql.replace("{drop_lease}", &drop_lease);
+            text(&sql.replace("{rest}", rest))
+        };
+        Self {
+            enqueue: text(ENQUEUE),
+            known: text(KNOWN),
+            take_keys: text(TAKE_KEYS),
+            holders: text(HOLDERS),
+            drop_keys: text(DROP_KEYS),
+            replace: text(REPLACE),
+            join: text(JOIN),
+            claim: text(CLAIM),
+            settle_done: settling(SETTLE_DONE, "$1", REST_OF_DONE),
+            settle: settling(SETTLE, "$2", REST_OF_SETTLED),
+            complete_in: text(COMPLETE_IN),
+            heartbeat: text(HEARTBEAT),
+            forget: text(FORGET),
+            give_back: text(GIVE_BACK),
+            is_any_dead: text(IS_ANY_DEAD),
+            lock_dead: text(LOCK_DEAD),
+            lock_leases: text(LOCK_LEASES),
+            rescue: text(RESCUE),
+            promote: text(PROMOTE),
+            cancel: text(CANCEL),
+            replay: text(REPLAY),
+            get: text(GET),
+            list: text(LIST),
+            counts: text(COUNTS),
+            pause: text(PAUSE),
+            resume: text(RESUME),
+            purge_finished: text(PURGE_FINISHED),
+            purge_keys: text(PURGE_KEYS),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the tests share: a database of their own, jobs, workers.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use purlin_jobs::store::{Claim, Claimed, Entry, Outcome, Settled, Settlement};
+use purlin_jobs::store::{Filter, JobAdmin as _, Page, Rescue};
+use purlin_jobs::{
+    JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, TransactionalJobStore as _,
+    Unique, WorkerId,
+};
+use purlin_store::postgres::PostgresConfig;
+use purlin_store::testing::ManualClock;
+use purlin_testkit::TestDatabase;
+use sqlx::PgPool;
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A database with the tables.
+pub(crate) struct Db {
+    pub(crate) pool: PgPool,
+    pub(crate) store: PostgresStore,
+    pub(crate) clock: ManualClock,
+    pub(crate) database: TestDatabase,
+}
+
+impl Db {
+    pub(crate) async fn create() -> Option<Self> {
+        Self::with_connections(10).await
+    }
+
+    pub(crate) async fn with_connections(connections: u32) -> Option<Self> {
+        let database = TestDatabase::create()?;
+        let pool = pool(&database.url(), connections).await;
+        let clock = clock();
+        let store = PostgresStore::new(pool.clone()).with_clock(clock.clone());
+        store.migrate().await.unwrap();
+        Some(Self {
+            pool,
+            store,
+            clock,
+            database,
+        })
+    }
+}
+
+pub(crate) async fn pool(url: &str, connections: u32) -> PgPool {
+    PostgresConfig::new(url)
+        .unwrap()
+        .with_max_connections(connections)
+        .with_acquire_timeout(MINUTE)
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub(crate) fn clock() -> ManualClock {
+    ManualClock::new(UNIX_EPOCH + Duration::from_micros(1_800_000_000_123_457))
+}
+
+pub(crate) fn job() -> Entry {
+    job_with(|options| options)
+}
+
+pub(crate) fn job_with(options: impl FnOnce(Options) -> Options) -> Entry {
+    Entry {
+        id: JobId::new(),
+        kind: "send_receipt".to_owned(),
+        version: 1,
+        payload: Bytes::from_static(b"{\"order\":\"0192d3f4\",\"lang\":1}"),
+        traceparent: None,
+        options: options(Options::new()),
+    }
+}
+
+pub(crate) fn done(ids: impl IntoIterator<Item = JobId>) -> Vec<Settlement> {
+    let settle = |id| Settlement {
+        id,
+        outcome: Outcome::Done,
+    };
+    ids.into_iter().map(settle).collect()
+}
+
+pub(crate) fn settlement(id: JobId, outcome: Outcome) -> [Settlement; 1] {
+    [Settlement { id, outcome }]
+}
+
+pub(crate) fn retry(after: Duration) -> Outcome {
+    Outcome::Retry {
+        after,
+        error: "no answer".to_owned(),
+    }
+}
+
+pub(crate) fn discard() -> Outcome {
+    Outcome::Discard {
+        error: "no such order".to_owned(),
+    }
+}
+
+/// A worker that is alive for an hour.
+pub(crate) async fn worker(store: &PostgresStore) -> WorkerId {
+    let worker = WorkerId::new();
+    store.join(worker, HOUR).await.unwrap();
+    worker
+}
+
+pub(crate) fn claim_of(worker: WorkerId, limit: u16) -> Claim {
+    Claim {
+        worker,
+        lease: LeaseId::new(),
+        queue: QueueName::DEFAULT,
+        kinds: vec!["send_receipt".to_owned()],
+        limit,
+    }
+}
+
+pub(crate) async fn claim(
+    store: &PostgresStore,
+    worker: WorkerId,
+    limit: u16,
+) -> (LeaseId, Vec<Claimed>) {
+    let claim = claim_of(worker, limit);
+    (claim.lease, store.claim(&claim).await.unwrap())
+}
+
+/// A job that runs, with its lease.
+pub(crate) async fn leased(store: &PostgresStore, entry: Entry) -> (LeaseId, JobId) {
+    store.enqueue(&[entry]).await.unwrap();
+    let (lease, claimed) = claim(store, worker(store).await, 1).await;
+    (lease, claimed[0].id)
+}
+
+/// Makes every call, by whatever statement it can use.
+pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&ManualClock>) {
+    store.check_schema().await.unwrap();
+    let own = worker(store).await;
+    store.enqueue(&[job(), job()]).await.unwrap();
+    let key = job().id.to_string();
+    let keep = Unique::until_done(&key);
+    let unique = || job_with(|options| options.with_unique(keep));
+    store.enqueue(&[unique(), unique()]).await.unwrap();
+    store.enqueue(&[unique()]).await.unwrap();
+    let replacing = keep.or_replace();
+    let replacing = job_with(|options| options.with_unique(replacing).with_delay(MINUTE));
+    store.enqueue(&[replacing]).await.unwrap();
+    let period = Unique::for_period(format!("{key} period"), Duration::ZERO);
+    for _ in 0..2 {
+        let brief = job_with(|options| options.with_unique(period));
+        store.enqueue(&[brief]).await.unwrap();
+    }
+    let mut transaction = pool.begin().await.unwrap();
+    let one = job();
+    let joined = store.enqueue_in(&mut transaction, &[one, unique()]).await;
+    joined.unwrap();
+    transaction.commit().await.unwrap();
+
+    let (lease, claimed) = claim(store, own, 5).await;
+    let ids: Vec<_> = claimed.iter().map(|job| job.id).collect();
+    assert_eq!(ids.len(), 5);
+    store.heartbeat(own, HOUR).await.unwrap();
+    assert!(store.cancel(ids[1]).await.unwrap());
+    let settled = store.settle(lease, &done([ids[0]])).await.unwrap();
+    assert_eq!(settled, [Settled::Applied]);
+    for (id, outcome) in [
+        (ids[1], Outcome::Release),
+        (ids[2], retry(Duration::ZERO)),
+        (ids[3], discard()),
+    ] {
+        let settled = store.settle(lease, &settlement(id, outcome)).await.unwrap();
+        assert_eq!(settled, [Settled::Applied]);
+    }
+    let mut transaction = pool.begin().await.unwrap();
+    let completed = store.complete_in(&mut transaction, lease, ids[4]).await;
+    assert_eq!(completed.unwrap(), Settled::Applied);
+    transaction.commit().await.unwrap();
+
+    store.promote(10).await.unwrap();
+    assert!(store.replay(ids[3]).await.unwrap());
+    assert!(store.get(ids[3]).await.unwrap().is_some());
+    let page = Page {
+        after: None,
+        limit: 10,
+    };
+    assert!(
+        !store
+            .list(&Filter::default(), &page)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    store.counts(None).await.unwrap();
+    assert!(store.pause(&QueueName::DEFAULT).await.unwrap());
+    assert!(store.resume(&QueueName::DEFAULT).await.unwrap());
+    let rescue = Rescue {
+        limit: 10,
+        max_crashes: 3,
+    };
+    store.rescue(&rescue).await.unwrap();
+    if let Some(clock) = clock {
+        let dead = worker(store).await;
+        claim(store, dead, 1).await;
+        clock.advance(HOUR);
+        assert!(store.rescue(&rescue).await.unwrap().workers > 0);
+    }
+    store.leave(own).await.unwrap();
+    store.purge_finished(Duration::ZERO, 1_000).await.unwrap();
+}

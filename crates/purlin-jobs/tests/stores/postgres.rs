@@ -1,0 +1,59 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use purlin_jobs::testing::conformance::{Harness, start};
+use purlin_jobs::{JobAdmin, PostgresStore};
+use purlin_store::postgres::PostgresConfig;
+use purlin_store::testing::ManualClock;
+use purlin_testkit::TestDatabase;
+use sqlx::PgPool;
+
+/// One database, with two pools as of two instances.
+struct Database {
+    store: PostgresStore,
+    second: PostgresStore,
+    clock: ManualClock,
+    _database: TestDatabase,
+}
+
+async fn connect(url: &str) -> PgPool {
+    PostgresConfig::new(url)
+        .unwrap()
+        .with_max_connections(6)
+        .with_acquire_timeout(Duration::from_secs(60))
+        .connect()
+        .await
+        .unwrap()
+}
+
+async fn database() -> Option<Database> {
+    let database = TestDatabase::create()?;
+    let clock = ManualClock::new(start());
+    let store = PostgresStore::new(connect(&database.url()).await).with_clock(clock.clone());
+    store.migrate().await.unwrap();
+    let second = PostgresStore::new(connect(&database.url()).await).with_clock(clock.clone());
+    Some(Database {
+        store,
+        second,
+        clock,
+        _database: database,
+    })
+}
+
+impl Harness for Database {
+    fn store(&self) -> Arc<dyn JobAdmin> {
+        Arc::new(self.store.clone())
+    }
+
+    fn second(&self) -> Arc<dyn JobAdmin> {
+        Arc::new(self.second.clone())
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+mod contract {
+    purlin_jobs::store_conformance!(super::database());
+}
