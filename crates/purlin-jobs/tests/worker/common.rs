@@ -57,6 +57,10 @@ pub(crate) enum Fault {
     /// No answer.
     Hangs,
     Panics,
+    /// An error that time does not mend.
+    NoTables,
+    /// Of a heartbeat: somebody has rescued the worker's jobs. Of a settlement: the lease is another.
+    TakenAway,
 }
 
 /// The memory store, with faults.
@@ -79,6 +83,15 @@ impl Store {
     /// The next so many calls fail like this.
     pub(crate) fn fail(&self, call: &'static str, fault: Fault, times: u32) {
         self.faults.lock().unwrap().insert(call, (fault, times));
+    }
+
+    fn is_taken_away(&self, call: &'static str) -> bool {
+        let mut faults = self.faults.lock().unwrap();
+        let is_so = faults.get(call) == Some(&(Fault::TakenAway, 1));
+        if is_so {
+            faults.remove(call);
+        }
+        is_so
     }
 
     pub(crate) fn heal(&self) {
@@ -119,6 +132,8 @@ impl Store {
             Some(Fault::ReplyLost) => effect.await.and(Err(error)),
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Panics) => panic!("{call} panics"),
+            Some(Fault::NoTables) => Err(StoreError::new(StoreErrorKind::Schema, "faulty", call)),
+            Some(Fault::TakenAway) => unreachable!("handled where it is possible"),
         }
     }
 
@@ -150,11 +165,16 @@ impl JobStore for Store {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
+        let is_taken_away = self.is_taken_away("settle");
+        let lease = if is_taken_away { LeaseId::new() } else { lease };
         self.call("settle", self.inner.settle(lease, settlements))
             .await
     }
 
     async fn heartbeat(&self, worker: WorkerId, ttl: Duration) -> Result<Beat, StoreError> {
+        if self.is_taken_away("heartbeat") {
+            self.inner.leave(worker).await?;
+        }
         self.call("heartbeat", self.inner.heartbeat(worker, ttl))
             .await
     }
@@ -271,7 +291,7 @@ where
 /// A worker that runs, until it is told to end.
 pub(crate) struct Running {
     shutdown: oneshot::Sender<()>,
-    run: JoinHandle<Result<(), WorkerError>>,
+    pub(crate) run: JoinHandle<Result<(), WorkerError>>,
 }
 
 impl Running {
