@@ -9,7 +9,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Its loops; none before it runs and after it has ended.
+    /// Its loops; none before it has joined and after it has ended.
     pub loops: Vec<LoopHealth>,
 }
 
@@ -80,7 +80,12 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Says that a round begins.
     pub(super) fn beat(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.beat_at(Instant::now());
+    }
+
+    /// Says that a round goes on which began then.
+    pub(super) fn beat_at(&self, begun: Instant) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = begun;
     }
 
     pub(super) fn interval(&self) -> Duration {

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(super) struct Settler {
     /// By lease, the longest waiting first.
     waiting: Vec<Batch>,
     count: usize,
-    /// The leases of the calls under way.
-    busy: HashSet<LeaseId>,
+    /// The leases of the calls under way, and since when they are.
+    busy: HashMap<LeaseId, Instant>,
     calls: JoinSet<(Batch, Result<Vec<Settled>, StoreError>)>,
 }
 
@@ -74,19 +74,20 @@ impl Settler {
             finished,
             waiting: Vec::new(),
             count: 0,
-            busy: HashSet::new(),
+            busy: HashMap::new(),
             calls: JoinSet::new(),
         }
     }
 
     pub(super) async fn settle_jobs(&mut self, shared: &Arc<Shared>, pulse: &Pulse) {
         loop {
-            pulse.beat();
             self.call_store(shared);
+            let oldest = self.busy.values().min().copied();
+            pulse.beat_at(oldest.unwrap_or_else(Instant::now));
             let next = self
                 .waiting
                 .iter()
-                .filter(|it| !self.busy.contains(&it.lease));
+                .filter(|it| !self.busy.contains_key(&it.lease));
             let next = next.map(|batch| batch.not_before).min();
             tokio::select! {
                 biased;
@@ -153,11 +154,11 @@ impl Settler {
             let batch = &self.waiting[at];
             if !shared.is_live(&batch.epoch) {
                 self.count -= self.waiting.remove(at).settlements.len();
-            } else if batch.not_before > now || self.busy.contains(&batch.lease) {
+            } else if batch.not_before > now || self.busy.contains_key(&batch.lease) {
                 at += 1;
             } else {
                 let batch = self.waiting.remove(at);
-                self.busy.insert(batch.lease);
+                self.busy.insert(batch.lease, now);
                 let store = Arc::clone(&shared.store);
                 self.calls.spawn(async move {
                     let settle = async { store.settle(batch.lease, &batch.settlements).await };
