@@ -82,11 +82,14 @@ impl Store {
 
     /// The next so many calls fail like this.
     pub(crate) fn fail(&self, call: &'static str, fault: Fault, times: u32) {
-        self.faults.lock().unwrap().insert(call, (fault, times));
+        self.faults
+            .lock()
+            .expect("nobody panics with it")
+            .insert(call, (fault, times));
     }
 
     fn is_taken_away(&self, call: &'static str) -> bool {
-        let mut faults = self.faults.lock().unwrap();
+        let mut faults = self.faults.lock().expect("nobody panics with it");
         let is_so = faults.get(call) == Some(&(Fault::TakenAway, 1));
         if is_so {
             faults.remove(call);
@@ -95,7 +98,7 @@ impl Store {
     }
 
     pub(crate) fn heal(&self) {
-        self.faults.lock().unwrap().clear();
+        self.faults.lock().expect("nobody panics with it").clear();
     }
 
     pub(crate) fn calls(&self, call: &'static str) -> u32 {
@@ -108,7 +111,7 @@ impl Store {
         let waiting = tokio::time::timeout(LONG, calls.wait_for(enough)).await;
         waiting
             .unwrap_or_else(|_| panic!("{call} was not called"))
-            .unwrap();
+            .expect("the sender is here");
     }
 
     async fn call<T>(
@@ -118,7 +121,12 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.calls
             .send_modify(|calls| *calls.entry(call).or_default() += 1);
-        let fault = match self.faults.lock().unwrap().get_mut(call) {
+        let fault = match self
+            .faults
+            .lock()
+            .expect("nobody panics with it")
+            .get_mut(call)
+        {
             Some((fault, times)) if *times > 0 => {
                 *times -= 1;
                 Some(*fault)
@@ -138,7 +146,7 @@ impl Store {
     }
 
     pub(crate) async fn view(&self, id: JobId) -> Option<JobView> {
-        self.inner.get(id).await.unwrap()
+        self.inner.get(id).await.expect("the memory answers")
     }
 }
 
@@ -296,18 +304,18 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn end(self) -> Result<(), WorkerError> {
-        self.ask_to_end().await.unwrap()
+        self.ask_to_end().await.expect("the worker does not panic")
     }
 
     pub(crate) fn ask_to_end(self) -> JoinHandle<Result<(), WorkerError>> {
-        self.shutdown.send(()).unwrap();
+        self.shutdown.send(()).expect("the worker runs");
         self.run
     }
 
     /// Ends it as a killed process does, as far as the store can see.
     pub(crate) async fn kill(self) {
         self.run.abort();
-        assert!(self.run.await.unwrap_err().is_cancelled());
+        assert!(self.run.await.is_err_and(|error| error.is_cancelled()));
     }
 }
 
@@ -319,7 +327,7 @@ pub(crate) fn start(worker: Worker) -> Running {
 
 pub(crate) async fn enqueue(store: &Store, job: impl Into<NewJob>) -> JobId {
     let jobs = Jobs::new(store.inner.clone());
-    jobs.enqueue(job).await.unwrap().id()
+    jobs.enqueue(job).await.expect("the memory takes it").id()
 }
 
 pub(crate) fn probe(number: u32) -> NewJob {

@@ -19,7 +19,7 @@ async fn without_heartbeats_a_worker_drops_its_jobs_before_its_lease_ends() {
                 if context.info().crashes == 0 {
                     let context = context.clone();
                     tokio::spawn(async move {
-                        *reason.lock().unwrap() = Some(context.cancelled().await)
+                        *reason.lock().unwrap() = Some(context.cancelled().await);
                     });
                     std::future::pending::<()>().await;
                 }
