@@ -146,27 +146,14 @@ impl StdError for Boxed {
     }
 }
 
-/// What a store keeps of an error.
-const MAX_ERROR_BYTES: usize = 4096;
-
-/// An error and its causes in one line, as it is stored.
+/// An error and its causes in one line. The store shortens it.
 pub(crate) fn error_text(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        if text.len() > MAX_ERROR_BYTES {
-            break;
-        }
         text.push_str(": ");
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    bounded(&text)
-}
-
-/// Not more than a store keeps, and without NUL, which Postgres refuses in a text.
-fn bounded(text: &str) -> String {
-    let end = (0..=MAX_ERROR_BYTES.min(text.len())).rev();
-    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].replace('\0', " ")
+    text
 }
