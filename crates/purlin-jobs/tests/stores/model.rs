@@ -517,7 +517,7 @@ async fn see(store: &dyn JobAdmin) -> Result<Seen, TestCaseError> {
         let mut count = store.counts(queue).await.map_err(|error| failed(&error))?;
         count.oldest_ready = count
             .oldest_ready
-            .map(|waited| TICK * (waited.as_micros() as u32 / 10));
+            .map(|waited| TICK * (waited.as_micros().div_ceil(10) as u32));
         counts.push(count);
     }
     Ok(Seen { jobs, counts })

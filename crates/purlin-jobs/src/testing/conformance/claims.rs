@@ -3,7 +3,7 @@
 use super::Harness;
 use super::bench::{
     HOUR, KIND, MICRO, MINUTE, Worker, add, conflict, counts, discard, job, job_of, job_with,
-    leased, ok, queue, rescue, state,
+    leased, ok, queue, rescue, rescued, state,
 };
 use crate::store::{Outcome, Settled, State};
 use crate::{JobId, LeaseId, Priority, WorkerId};
@@ -192,16 +192,22 @@ pub async fn what_is_released_or_rescued_stands_where_it_stood(h: &impl Harness)
 
     h.clock().advance(HOUR / 2);
     assert_eq!(ok(store.promote(10).await).jobs, 1);
-    let lease = worker.claim_of(2);
-    assert_eq!(worker.make(&lease).await.ids(), [third, late]);
-    ok(store.leave(worker.id).await);
+    assert_eq!(worker.claim(2).await.ids(), [third, late]);
     second.end(Outcome::Release).await;
+    h.clock().advance(MICRO);
+    ok(store.leave(worker.id).await);
     let expected = [first.job().id, late, second.job().id, third];
-    let batch = other.claim(10).await;
-    assert_eq!(batch.ids(), expected);
-    h.clock().advance(HOUR);
-    assert_eq!(rescue(&store, 3).await.ready, 4);
-    assert_eq!(Worker::join(&store).await.claim(10).await.ids(), expected);
+
+    // Those that stand behind are rescued first.
+    let survivor = Worker::join(&store).await;
+    assert_eq!(survivor.claim(2).await.ids(), expected[..2]);
+    assert_eq!(other.claim(2).await.ids(), expected[2..]);
+    for _ in 0..2 {
+        h.clock().advance(HOUR / 2);
+        assert_eq!(rescue(&store, 3).await, rescued(1, 2, 0));
+    }
+    let claimed = Worker::join(&store).await.claim(10).await;
+    assert_eq!(claimed.ids(), expected);
 }
 
 /// A lease that has nothing left is forgotten: its worker has more to do.

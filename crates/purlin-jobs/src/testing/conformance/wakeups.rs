@@ -8,7 +8,7 @@ use crate::QueueName;
 use crate::store::{Wake, Wakeups};
 
 /// Much longer than it takes.
-const AT_MOST: Duration = Duration::from_secs(300);
+const AT_MOST: Duration = Duration::from_secs(60);
 
 async fn is_woken(wakeups: &mut dyn Wakeups) {
     assert_eq!(wakeups.next(AT_MOST).await, Wake::Jobs);
