@@ -225,15 +225,14 @@ select array (select id from found) as ids,
 
 const REST_OF_SETTLED: &str = "select unnest(held.ids) from held except select id from found";
 
-/// Not the job's row is locked first but the lease, so that a rescue leaves it alone; and once the job
-/// is locked, the lease is looked at again, since it may have lost the job while that was waited for.
-const COMPLETE_IN: &str = "with first as materialized (
+/// Whoever has this lock keeps the job: a settlement and a rescue of it wait, or leave it out.
+const LOCK_JOB: &str = "select j.id from {jobs} j where j.id = $2
+    and exists (select from {leases} l where l.id = $1 and $2 = any (l.ids)) for update of j";
+
+/// With a snapshot that is newer than the lock. The lease is locked too for those above `read
+/// committed`, whose snapshot is not: they fail if it has changed.
+const COMPLETE_IN: &str = "with still as materialized (
     select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
-job as materialized (
-    select j.id from {jobs} j where j.id = $2 and exists (select from first) for update),
-still as materialized (
-    select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) and exists (select from job)
-    for key share),
 gone as (
     delete from {jobs} j where j.id = $2 and exists (select from still)
     returning j.id, j.unique_key, j.unique_span),
@@ -476,6 +475,7 @@ pub(super) struct Statements {
     pub(super) claim: SqlStr,
     pub(super) settle_done: SqlStr,
     pub(super) settle: SqlStr,
+    pub(super) lock_job: SqlStr,
     pub(super) complete_in: SqlStr,
     pub(super) heartbeat: SqlStr,
     pub(super) forget: SqlStr,
@@ -545,6 +545,7 @@ impl Statements {
             claim: text(CLAIM),
             settle_done: settling(SETTLE_DONE, "$1", REST_OF_DONE),
             settle: settling(SETTLE, "$2", REST_OF_SETTLED),
+            lock_job: text(LOCK_JOB),
             complete_in: text(COMPLETE_IN),
             heartbeat: text(HEARTBEAT),
             forget: text(FORGET),
