@@ -29,11 +29,13 @@ const FIXED: &str =
 /// What changes when its work goes wrong.
 const TOLD: &str = "failures, crashes, failed_at, error";
 
-/// Adds jobs unless one of the id is there, each a microsecond after the one before.
+/// Adds jobs unless one of the id is there, each a microsecond after the one before. `{conflict}` stands
+/// only where a violation of the key cannot be answered by trying again: it costs a record of the log for
+/// each job.
 const ENQUEUE: &str = "with entry as (
     select e.*, {now} + (e.position - 1) * interval '1 microsecond' as enqueued_at,
         coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
-    from unnest($2::uuid[], $3::text[], $4::integer[], $5::bytea[], $6::text[], $7::text[],
+    from unnest($2::uuid[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[],
         $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
         $13::bytea[], $14::smallint[]) with ordinality as e(id, kind, version, payload,
         traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
@@ -43,9 +45,10 @@ added as (
         unique_span, queue, kind, payload, traceparent, unique_key)
     select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
         max_attempts, unique_span, queue, kind, payload, traceparent, unique_key
-    from entry where not exists (select from {finished} f where f.id = entry.id)
+    from entry where not exists (select from {jobs} j where j.id = entry.id)
+        and not exists (select from {finished} f where f.id = entry.id)
     order by position
-    on conflict (id) do nothing
+    {conflict}
     returning id, queue, kind, priority, enqueued_at, run_at),
 placed as (
     insert into {ready} (queue, rank, id, kind)
@@ -466,6 +469,7 @@ pub(super) const BATCH: u32 = 1_000;
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) enqueue: SqlStr,
+    pub(super) enqueue_in: SqlStr,
     pub(super) known: SqlStr,
     pub(super) take_keys: SqlStr,
     pub(super) holders: SqlStr,
@@ -535,7 +539,8 @@ impl Statements {
             text(&sql.replace("{rest}", rest))
         };
         Self {
-            enqueue: text(ENQUEUE),
+            enqueue: text(&ENQUEUE.replace("{conflict}", "")),
+            enqueue_in: text(&ENQUEUE.replace("{conflict}", "on conflict (id) do nothing")),
             known: text(KNOWN),
             take_keys: text(TAKE_KEYS),
             holders: text(HOLDERS),
