@@ -7,6 +7,9 @@ pub enum ConfigError {
     /// A queue name has other characters, none, or too many.
     #[error("a queue name must be 1 to 64 of a-z, A-Z, 0-9, `_`, `-`, `.`, `:`")]
     QueueName,
+    /// Two handlers of one worker know the same kind, by its name or an alias.
+    #[error("two handlers are registered for the kind `{0}`")]
+    TwoHandlers(&'static str),
 }
 
 /// A job was not enqueued.
@@ -41,4 +44,24 @@ pub enum EnqueueError {
     /// it again under the same id to be sure.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A worker did not run, or did not come to a proper end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// It was not put together properly. Nothing was done.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store does not have the tables or the permission, which waiting does not change. Nothing
+    /// was done.
+    #[error("the worker cannot join: {0}")]
+    Join(#[source] StoreError),
+    /// The thread for heartbeats could not be started. Nothing was done.
+    #[error("the thread for heartbeats cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
+    /// It has ended, but the store does not know: what was not settled is run again when the lease
+    /// is over, and counts as crashed.
+    #[error("the worker has ended, but could not give its leases back: {0}")]
+    Leave(#[source] StoreError),
 }

@@ -1,25 +1,39 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
 
+mod backoff;
 mod codec;
+mod context;
 mod error;
+mod handler;
 mod id;
 mod job;
 mod jobs;
+mod observer;
+mod outcome;
 mod queue_name;
 pub mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod unique;
+mod worker;
 
+pub use backoff::Backoff;
 pub use codec::PayloadCodec;
-pub use error::{ConfigError, EnqueueError};
+pub use context::{Cancellation, JobContext, JobInfo};
+pub use error::{ConfigError, EnqueueError, WorkerError};
+pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
 pub use jobs::Jobs;
+pub use observer::{Event, Observer};
+pub use outcome::JobError;
 pub use queue_name::QueueName;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};
 pub use unique::{OnConflict, Span, Unique, UniqueKey};
+pub use worker::{Emptied, Health, HeartbeatFuture, LoopHealth, Worker, WorkerHandle};

@@ -33,6 +33,8 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
 /// Keeps jobs and gives them to workers. The module says what must be atomic.

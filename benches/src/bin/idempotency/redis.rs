@@ -1,8 +1,14 @@
 //! Redis: against the bare commands on one multiplexed connection.
 
+use std::{sync::Arc, time::Duration};
+
 use purlin_benches::load::{Load, table};
-use purlin_idempotency::{IdempotencyLayer, Leased, RedisStore};
-use purlin_store::redis::RedisConfig;
+use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced};
+use purlin_idempotency::{
+    Fingerprint, IdempotencyLayer, IdempotencyStore as _, KeySyntax, Leased, RecordId, RedisStore,
+    Scope,
+};
+use purlin_store::redis::{RedisConfig, RedisHandle};
 use redis::{Cmd, aio::MultiplexedConnection};
 
 use crate::{
@@ -41,14 +47,99 @@ pub async fn run(redis: &Redis) {
 }
 
 pub fn layer(redis: &Redis) -> IdempotencyLayer<Leased> {
-    let handle = RedisConfig::node(redis.url()).open().expect("is a URL");
-    IdempotencyLayer::leased(RedisStore::new(handle)).single_tenant()
+    IdempotencyLayer::leased(RedisStore::new(handle(redis))).single_tenant()
+}
+
+fn handle(redis: &Redis) -> RedisHandle {
+    RedisConfig::node(redis.url()).open().expect("is a URL")
 }
 
 /// The peer's, connected.
 pub async fn idempotent_store(redis: &Redis) -> idempotent::valkey::ValkeyStore {
     let store = idempotent::valkey::ValkeyStore::with_url(redis.url()).prefix("bench");
     store.try_build().await.expect("connects")
+}
+
+/// What `RedisStore` sends, with arguments of the same sizes, by the driver alone.
+struct Scripts {
+    connection: MultiplexedConnection,
+    claim: String,
+    complete: String,
+}
+
+impl Scripts {
+    async fn load(redis: &Redis) -> Self {
+        macro_rules! lua {
+            ($name:literal) => {
+                include_str!(concat!(
+                    "../../../../crates/purlin-idempotency/src/store/redis/",
+                    $name,
+                    ".lua"
+                ))
+            };
+        }
+        let now = "local function now()
+            local time = redis.call('TIME')
+            return time[1] * 1000000 + time[2]
+        end\n";
+        let claim = [now, lua!("claim"), lua!("record"), lua!("claim_found")];
+        let complete = [
+            now,
+            lua!("complete"),
+            lua!("record"),
+            lua!("complete_other"),
+        ];
+        Self {
+            connection: redis.connection.clone(),
+            claim: redis.load(&claim.concat()).await,
+            complete: redis.load(&complete.concat()).await,
+        }
+    }
+
+    async fn run(&self, app: impl App) {
+        let key = Key::fresh();
+        let record = key.record();
+        let mut connection = self.connection.clone();
+        let begin = [&b"\x01\0\x01\0\0\0\0\0\0\0\x01"[..], &[7; 16]].concat();
+        let mut claim = script(&self.claim);
+        claim.arg(&record).arg("").arg(LEASE_MS * 1_000);
+        claim.arg(RETENTION_MS * 1_000).arg(RETENTION_MS);
+        claim.arg(&begin).arg(&[7_u8; 41][..]).arg(0);
+        let claimed = claim.query_async(&mut connection).await;
+        assert_eq!(claimed, Ok(1));
+        let answered = app.send(Some(key), REQUEST.clone()).await;
+        let head = [&b"\x01\x01\x01"[..], &begin[3..], &[127; 57]].concat();
+        let mut complete = script(&self.complete);
+        complete
+            .arg(&record)
+            .arg("")
+            .arg(&begin[3..])
+            .arg(RETENTION_MS);
+        complete.arg([&head[..], &answered.body].concat());
+        let completed = complete.query_async(&mut connection).await;
+        assert_eq!(completed, Ok(1));
+    }
+}
+
+/// The two calls of the store around the handler, without the layer.
+async fn store(store: &RedisStore, app: impl App) {
+    let key = Key::fresh();
+    let parsed = purlin_idempotency::Key::parse(key.record().as_bytes(), KeySyntax::default());
+    let id = RecordId::new(
+        "bench",
+        &Scope::principal("bench"),
+        &parsed.expect("is one"),
+    );
+    let fingerprint = Fingerprint::from_bytes(&[7; 41]).expect("is one");
+    let claim = Claim::new(id, Duration::from_millis(LEASE_MS)).with_fingerprint(Some(fingerprint));
+    let Ok(Claimed::Acquired(lease)) = store.claim(&claim).await else {
+        panic!("nobody else has it")
+    };
+    let answered = app.send(Some(key), REQUEST.clone()).await;
+    let retention = Duration::from_millis(RETENTION_MS);
+    let completion = Completion::new(fingerprint, answered.body, retention);
+    let completed = store.complete(&lease, &completion).await;
+    assert_eq!(completed.expect("completes"), Fenced::Applied);
 }
 
 /// A claim unless the key is there, the handler, and the completion of its answer.
@@ -95,10 +186,33 @@ async fn first(redis: &Redis) -> Vec<Load> {
         };
         async move { raw(&connection, app, redis::cmd("SET"), complete).await }
     };
+    let own = Arc::new(Scripts::load(redis).await);
+    let handler = apps::no_layer(Work::default());
+    let scripts = move || {
+        let (own, app) = (own.clone(), handler.clone());
+        async move { own.run(app).await }
+    };
+    let handler = apps::no_layer(Work::default());
+    let unwrapped = RedisStore::new(handle(redis));
+    let by_itself = move || {
+        let (unwrapped, app) = (unwrapped.clone(), handler.clone());
+        async move { store(&unwrapped, app).await }
+    };
     let peer = idempotent_store(redis).await;
     vec![
-        Load::new("`SET PX NX GET`, the handler, a script that compares and sets", fenced),
-        Load::new("the same with a bare `SET PX`, which fences nothing", commands),
+        Load::new(
+            "the two scripts of `RedisStore`, by the driver alone",
+            scripts,
+        ),
+        Load::new("purlin, `RedisStore` without the layer", by_itself),
+        Load::new(
+            "`SET PX NX GET`, the handler, a script that compares and sets",
+            fenced,
+        ),
+        Load::new(
+            "the same with a bare `SET PX`, which fences nothing",
+            commands,
+        ),
         apps::first(
             "purlin, `RedisStore`",
             apps::purlin(&layer(redis), Work::default()),

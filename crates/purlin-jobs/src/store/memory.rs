@@ -518,7 +518,9 @@ impl JobStore for MemoryStore {
                 }
             }
         }
-        self.changes.send_replace(());
+        if rescued.ready > 0 {
+            self.changes.send_replace(());
+        }
         Ok(rescued)
     }
 

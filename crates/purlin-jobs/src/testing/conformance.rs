@@ -1,9 +1,11 @@
-//! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and
-//! [`JobAdmin`], a case for each of their clauses.
+//! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
+//! and that of [`TransactionalJobStore`], a case for each of their clauses.
 //!
-//! [`store_conformance!`](crate::store_conformance) makes a `#[tokio::test]` of each case, so that a
-//! case which is added later is run as well. It needs `tokio` with the features `macros` and
-//! `rt-multi-thread` where it is used. Each case is a function too, and panics when the store is wrong.
+//! [`store_conformance!`](crate::store_conformance) and
+//! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
+//! of each case, so that a case which is added later is run as well. They need `tokio` with the
+//! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
+//! when the store is wrong.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -48,10 +50,13 @@ mod fencing;
 mod races;
 mod schedule;
 mod settle;
+mod transactional;
 mod unique;
 mod wakeups;
 mod workers;
 
+use std::future::Future;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -66,10 +71,11 @@ pub use self::fencing::*;
 pub use self::races::*;
 pub use self::schedule::*;
 pub use self::settle::*;
+pub use self::transactional::*;
 pub use self::unique::*;
 pub use self::wakeups::*;
 pub use self::workers::*;
-use crate::JobAdmin;
+use crate::{JobAdmin, TransactionalJobStore};
 
 /// A store without jobs, made for one case.
 pub trait Harness: Send + Sync {
@@ -82,6 +88,30 @@ pub trait Harness: Send + Sync {
     /// The clock by which both judge. It stands at any time after 1970 and before 2100, in whole
     /// microseconds.
     fn clock(&self) -> &ManualClock;
+}
+
+/// A harness whose store can join a transaction of its caller's.
+pub trait TransactionalHarness: Harness {
+    /// What the calls that join are given: a connection of sqlx.
+    type Connection: Send;
+
+    /// A transaction on one. On SQLite it is one that may write from its beginning (`BEGIN IMMEDIATE`).
+    type Transaction: DerefMut<Target = Self::Connection> + Send;
+
+    /// The store.
+    type Store: TransactionalJobStore<Self::Connection>;
+
+    /// The same as [`store`](Harness::store).
+    fn transactional_store(&self) -> &Self::Store;
+
+    /// Begins one, on a connection of its own.
+    fn begin(&self) -> impl Future<Output = Self::Transaction> + Send;
+
+    /// Commits one.
+    fn commit(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send;
+
+    /// Rolls one back.
+    fn roll_back(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send;
 }
 
 /// A time for the clock of a harness, with microseconds in it.

@@ -32,3 +32,8 @@ impl Harness for Memory {
 mod contract {
     purlin_jobs::store_conformance!(super::memory());
 }
+
+#[test]
+fn histories() {
+    crate::model::compare(512, memory);
+}

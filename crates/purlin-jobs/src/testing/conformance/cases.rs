@@ -113,6 +113,30 @@ macro_rules! store_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of the contract of
+/// [`TransactionalJobStore`](crate::TransactionalJobStore).
+///
+/// Takes a future of an `Option` of a
+/// [`TransactionalHarness`](crate::testing::conformance::TransactionalHarness), which is made anew for
+/// each case; `None` skips it.
+#[macro_export]
+macro_rules! transactional_store_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            an_enqueue_is_there_when_its_transaction_commits
+            a_transaction_sees_what_it_has_added
+            a_replaced_job_is_back_after_a_roll_back
+            a_key_that_is_being_taken_is_waited_for
+            a_job_is_done_when_its_transaction_commits
+            a_job_whose_completion_was_rolled_back_is_settled
+            jobs_of_one_lease_are_completed_one_by_one
+            a_completion_without_the_lease_is_stale
+            a_job_ends_and_another_begins_in_one_transaction
+            a_job_that_is_being_completed_is_nobody_elses
+        }
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {

@@ -8,7 +8,7 @@ use purlin_store::testing::{Dropped, drop_at_every_await};
 
 use super::Harness;
 use super::bench::{HOUR, KIND, Store, job_with, ok, outcomes, rescue};
-use crate::store::{Claim, Entry, Settlement, State};
+use crate::store::{Claim, Entry, Filter, Page, Settlement, State};
 use crate::{JobId, LeaseId, Priority, QueueName, Unique, WorkerId};
 
 /// On real connections one run does not meet every place.
@@ -48,13 +48,21 @@ impl Round {
         }
     }
 
+    /// In one call, since one that was dropped may arrive between two.
     async fn look(&self, store: &Store) -> Seen {
-        let mut seen = Vec::new();
-        for entry in &self.entries {
-            let view = ok(store.get(entry.id).await);
-            seen.push(view.map(|view| (view.state, view.failures, view.crashes)));
-        }
-        seen
+        let filter = Filter {
+            queue: Some(self.claim.queue.clone()),
+            ..Filter::default()
+        };
+        let page = Page {
+            after: None,
+            limit: 100,
+        };
+        let views = ok(store.list(&filter, &page).await);
+        let view = |entry: &Entry| views.iter().find(|view| view.id == entry.id);
+        let seen = self.entries.iter().map(view);
+        seen.map(|view| view.map(|view| (view.state, view.failures, view.crashes)))
+            .collect()
     }
 
     async fn enqueue(self, store: Store) {

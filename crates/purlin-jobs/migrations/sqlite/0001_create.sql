@@ -1,0 +1,84 @@
+-- Ids are 16 bytes, unique keys 32; times are microseconds since 1970.
+
+-- What jobs are. Where one stands is what the tables after this say, so that the row of a job that
+-- succeeds is written once and deleted once. The payload stands last, since it may be long.
+create table purlin_jobs (
+    id               blob not null primary key,
+    kind             text not null,
+    version          integer not null,
+    queue            text not null,
+    -- By how much later than its time to start it stands in its queue.
+    priority_offset  integer not null,
+    max_attempts     integer not null,
+    timeout          integer,
+    traceparent      text,
+    unique_key       blob,
+    -- 0 until it starts, 1 until it is done, 2 for a period.
+    unique_span      integer,
+    failures         integer not null default 0,
+    crashes          integer not null default 0,
+    error            text,
+    failed_at        integer,
+    cancel_requested integer not null default 0,
+    enqueued_at      integer not null,
+    run_at           integer not null,
+    rank             integer not null generated always as (run_at + priority_offset) virtual,
+    -- dead or cancelled
+    finished_as      text,
+    finished_at      integer,
+    payload          blob not null
+) strict;
+
+create index purlin_jobs_finished on purlin_jobs (finished_at) where finished_at is not null;
+create index purlin_jobs_cancel on purlin_jobs (id) where cancel_requested = 1;
+
+create table purlin_jobs_ready (
+    queue text not null,
+    rank  integer not null,
+    id    blob not null,
+    kind  text not null,
+    primary key (queue, rank, id)
+) strict, without rowid;
+
+create table purlin_jobs_scheduled (
+    run_at integer not null,
+    id     blob not null,
+    primary key (run_at, id)
+) strict, without rowid;
+
+create table purlin_jobs_workers (
+    id         blob not null primary key,
+    expires_at integer not null
+) strict, without rowid;
+
+create index purlin_jobs_workers_expiry on purlin_jobs_workers (expires_at);
+
+-- The leases that have jobs left, and the jobs.
+create table purlin_jobs_leases (
+    id     blob not null primary key,
+    worker blob not null
+) strict, without rowid;
+
+create index purlin_jobs_leases_worker on purlin_jobs_leases (worker);
+
+create table purlin_jobs_leased (
+    lease blob not null,
+    job   blob not null,
+    primary key (lease, job)
+) strict, without rowid;
+
+create table purlin_jobs_unique (
+    key   blob not null primary key,
+    job   blob not null,
+    span  integer not null,
+    -- When a period ends.
+    until integer
+) strict, without rowid;
+
+create index purlin_jobs_unique_job on purlin_jobs_unique (job);
+create index purlin_jobs_unique_until on purlin_jobs_unique (until) where until is not null;
+
+create table purlin_jobs_queues (
+    name   text not null primary key,
+    paused integer not null
+) strict, without rowid;

@@ -1,0 +1,224 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use purlin_store::{StoreError, StoreErrorKind, deadline};
+use sqlx::SqliteConnection;
+
+use super::row::{self, Micros, list, micros, until};
+use super::{NAME, SqliteStore, sql};
+use crate::store::{Counts, Filter, JobAdmin, JobView, Page, State};
+use crate::{JobId, QueueName};
+
+#[async_trait]
+impl JobAdmin for SqliteStore {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        deadline(NAME, "get", self.timeout, async {
+            let get = sqlx::query(sql::GET).bind(&id.as_uuid().as_bytes()[..]);
+            let row = get.fetch_optional(&self.pool).await?;
+            row.as_ref().map(row::view).transpose()
+        })
+        .await
+    }
+
+    async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<JobView>, StoreError> {
+        deadline(NAME, "list", self.timeout, async {
+            let after = page.after.map(|id| id.as_uuid().as_bytes().to_vec());
+            let rows = sqlx::query(sql::LIST)
+                .bind(after.unwrap_or_default())
+                .bind(filter.queue.as_ref().map(QueueName::as_str))
+                .bind(filter.kind.as_deref())
+                .bind(filter.state.map(row::name_of))
+                .bind(page.limit)
+                .fetch_all(&self.pool)
+                .await?;
+            rows.iter().map(row::view).collect()
+        })
+        .await
+    }
+
+    async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
+        deadline(NAME, "counts", self.timeout, async {
+            // A transaction, so that both reads see the same jobs.
+            let mut read = self.pool.begin().await?;
+            let counts = counts(&mut read, queue, self.now()).await?;
+            read.commit().await?;
+            Ok::<_, StoreError>(counts)
+        })
+        .await
+    }
+
+    async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
+        deadline(NAME, "cancel", self.timeout, async {
+            let mut write = self.begin("cancel").await?;
+            let cancelled = cancel(&mut write, id, self.now()).await?;
+            write.commit().await?;
+            Ok::<_, StoreError>(cancelled)
+        })
+        .await
+    }
+
+    async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
+        let replayed = deadline(NAME, "replay", self.timeout, async {
+            let mut write = self.begin("replay").await?;
+            let replayed = replay(&mut write, id, self.now()).await?;
+            write.commit().await?;
+            Ok::<_, StoreError>(replayed)
+        })
+        .await?;
+        if replayed {
+            self.wake();
+        }
+        Ok(replayed)
+    }
+
+    async fn pause(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        self.switch("pause", sql::PAUSE, queue).await
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        let resumed = self.switch("resume", sql::RESUME, queue).await?;
+        if resumed {
+            self.wake();
+        }
+        Ok(resumed)
+    }
+
+    async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        deadline(NAME, "purge finished", self.timeout, async {
+            let mut write = self.begin("purge finished").await?;
+            let now = self.now();
+            let ended = now.saturating_sub(micros(age));
+            let mut purged = 0;
+            for (statement, before) in [(sql::PURGE_JOBS, ended), (sql::PURGE_KEYS, now)] {
+                let left = i64::from(limit) - purged;
+                let purge = sqlx::query(statement).bind(before).bind(left);
+                let rows = purge.execute(&mut *write).await?.rows_affected();
+                purged += i64::try_from(rows).unwrap_or(i64::MAX);
+            }
+            write.commit().await?;
+            Ok::<_, StoreError>(purged.unsigned_abs())
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    /// Whether that changed anything.
+    async fn switch(
+        &self,
+        operation: &'static str,
+        statement: &'static str,
+        queue: &QueueName,
+    ) -> Result<bool, StoreError> {
+        deadline(NAME, operation, self.timeout, async {
+            let mut write = self.begin(operation).await?;
+            let switch = sqlx::query(statement).bind(queue.as_str());
+            let switched = switch.execute(&mut *write).await?;
+            write.commit().await?;
+            Ok::<_, StoreError>(switched.rows_affected() > 0)
+        })
+        .await
+    }
+}
+
+async fn counts(
+    connection: &mut SqliteConnection,
+    queue: Option<&QueueName>,
+    now: Micros,
+) -> Result<Counts, StoreError> {
+    let queue = queue.map(QueueName::as_str);
+    let states: Vec<(String, i64)> = sqlx::query_as(sql::COUNTS)
+        .bind(queue)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut counts = Counts::default();
+    for (name, jobs) in states {
+        let count = match row::state(&name)? {
+            State::Ready => &mut counts.ready,
+            State::Scheduled => &mut counts.scheduled,
+            State::Leased => &mut counts.leased,
+            State::Dead => &mut counts.dead,
+            State::Cancelled => &mut counts.cancelled,
+        };
+        *count = jobs.unsigned_abs();
+    }
+    let oldest: Option<Micros> = sqlx::query_scalar(sql::OLDEST_READY)
+        .bind(queue)
+        .fetch_optional(connection)
+        .await?;
+    counts.oldest_ready = oldest.map(|run_at| until(run_at, now));
+    Ok(counts)
+}
+
+async fn cancel(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    now: Micros,
+) -> Result<bool, StoreError> {
+    match state(connection, id).await? {
+        Some(State::Ready | State::Scheduled) => {
+            unplace(connection, id).await?;
+            sqlx::query(sql::CANCEL_WAITING)
+                .bind(&id.as_uuid().as_bytes()[..])
+                .bind(now)
+                .execute(&mut *connection)
+                .await?;
+            let free = sqlx::query(sql::FREE_KEYS).bind(list([id.as_uuid()]));
+            free.execute(connection).await?;
+            Ok(true)
+        }
+        Some(State::Leased) => {
+            let cancel = sqlx::query(sql::CANCEL_LEASED).bind(&id.as_uuid().as_bytes()[..]);
+            cancel.execute(connection).await?;
+            Ok(true)
+        }
+        Some(State::Dead | State::Cancelled) | None => Ok(false),
+    }
+}
+
+async fn replay(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    now: Micros,
+) -> Result<bool, StoreError> {
+    let bytes = &id.as_uuid().as_bytes()[..];
+    match state(connection, id).await? {
+        Some(State::Scheduled) => unplace(connection, id).await?,
+        Some(State::Dead) => {
+            let is_taken: bool = sqlx::query_scalar(sql::KEY_IS_TAKEN)
+                .bind(bytes)
+                .bind(now)
+                .fetch_one(&mut *connection)
+                .await?;
+            if is_taken {
+                return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "replay")
+                    .with_source("another job holds its unique key"));
+            }
+            let take = sqlx::query(sql::TAKE_KEY_AGAIN).bind(bytes);
+            take.execute(&mut *connection).await?;
+        }
+        _ => return Ok(false),
+    }
+    let replay = sqlx::query(sql::REPLAY).bind(bytes).bind(now);
+    replay.execute(&mut *connection).await?;
+    let ready = sqlx::query(sql::READY).bind(list([id.as_uuid()]));
+    ready.execute(connection).await?;
+    Ok(true)
+}
+
+async fn state(connection: &mut SqliteConnection, id: JobId) -> Result<Option<State>, StoreError> {
+    let state: Option<String> = sqlx::query_scalar(sql::STATE)
+        .bind(&id.as_uuid().as_bytes()[..])
+        .fetch_optional(connection)
+        .await?;
+    state.as_deref().map(row::state).transpose()
+}
+
+/// Takes a job from where it waits.
+async fn unplace(connection: &mut SqliteConnection, id: JobId) -> Result<(), StoreError> {
+    for statement in [sql::UNREADY, sql::UNSCHEDULE] {
+        let unplace = sqlx::query(statement).bind(&id.as_uuid().as_bytes()[..]);
+        unplace.execute(&mut *connection).await?;
+    }
+    Ok(())
+}

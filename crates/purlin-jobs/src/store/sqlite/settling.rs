@@ -1,0 +1,117 @@
+use std::collections::HashSet;
+use std::time::UNIX_EPOCH;
+
+use purlin_store::StoreError;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::adding::json;
+use super::row::{self, Micros, after, hex, list};
+use super::sql;
+use crate::store::{Failure, Outcome, Settled, Settlement};
+use crate::{JobId, LeaseId};
+
+pub(super) async fn settle(
+    connection: &mut SqliteConnection,
+    lease: LeaseId,
+    settlements: &[Settlement],
+    now: Micros,
+) -> Result<Vec<Settled>, StoreError> {
+    let lease = &lease.as_uuid().as_bytes()[..];
+    let ids = list(settlements.iter().map(|settlement| settlement.id.as_uuid()));
+    let leased: Vec<Vec<u8>> = sqlx::query_scalar(sql::UNLEASE)
+        .bind(ids)
+        .bind(lease)
+        .fetch_all(&mut *connection)
+        .await?;
+    if leased.is_empty() {
+        return Ok(vec![Settled::Stale; settlements.len()]);
+    }
+    let mut leased: HashSet<JobId> = row::job_ids(&leased)?.into_iter().collect();
+    let ids = list(leased.iter().map(JobId::as_uuid));
+    let mut changes = Changes::default();
+    let mut settled = Vec::with_capacity(settlements.len());
+    for settlement in settlements {
+        settled.push(if leased.remove(&settlement.id) {
+            changes.add(settlement, now);
+            Settled::Applied
+        } else {
+            Settled::Stale
+        });
+    }
+    changes.write(connection, &ids, now).await?;
+    let end = sqlx::query(sql::END_LEASE).bind(lease);
+    end.execute(connection).await?;
+    Ok(settled)
+}
+
+/// What becomes of jobs that are in no lease any more.
+#[derive(Default)]
+struct Changes {
+    done: Vec<JobId>,
+    put_off: Vec<JobId>,
+    released: Vec<JobId>,
+    changed: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    id: String,
+    run_at: Option<Micros>,
+    error: Option<String>,
+    finished_as: Option<&'static str>,
+}
+
+impl Changes {
+    fn add(&mut self, settlement: &Settlement, now: Micros) {
+        let id = settlement.id;
+        let mut change = Change {
+            id: hex(id.as_uuid()),
+            run_at: None,
+            error: None,
+            finished_as: None,
+        };
+        match &settlement.outcome {
+            Outcome::Done => return self.done.push(id),
+            Outcome::Retry { after: later, .. } | Outcome::Snooze { after: later } => {
+                change.run_at = Some(after(now, *later));
+                self.put_off.push(id);
+            }
+            Outcome::Discard { .. } => change.finished_as = Some("dead"),
+            Outcome::Cancelled => change.finished_as = Some("cancelled"),
+            Outcome::Release => self.released.push(id),
+        }
+        if let Outcome::Retry { error, .. } | Outcome::Discard { error } = &settlement.outcome {
+            change.error = Some(Failure::new(error, UNIX_EPOCH).error);
+        }
+        self.changed.push(change);
+    }
+
+    async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        ids: &str,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        if !self.changed.is_empty() {
+            let change = sqlx::query(sql::CHANGE)
+                .bind(json(&self.changed)?)
+                .bind(now);
+            change.execute(&mut *connection).await?;
+        }
+        for (ids, statement) in [
+            (&self.done, sql::DELETE),
+            (&self.put_off, sql::SCHEDULE),
+            (&self.released, sql::READY),
+        ] {
+            if !ids.is_empty() {
+                let ids = list(ids.iter().map(JobId::as_uuid));
+                let write = sqlx::query(statement).bind(ids);
+                write.execute(&mut *connection).await?;
+            }
+        }
+        let free = sqlx::query(sql::FREE_KEYS).bind(ids);
+        free.execute(connection).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! All statements.
+//!
+//! Lists come as JSON, with ids in hexadecimal. Bytes of any length come as one blob beside it, in which
+//! the list says where they stand.
+//!
+//! Only `execute` and `fetch_all` step a statement to its end. `fetch_optional` and `fetch_one` stop at
+//! the first row: they are for reads.
+
+/// The ids of a list.
+macro_rules! ids {
+    () => {
+        "(select unhex(value) from json_each(?1))"
+    };
+}
+
+/// The jobs that workers of a list have.
+macro_rules! jobs_of_workers {
+    () => {
+        "(select job from purlin_jobs_leased where lease in (
+            select id from purlin_jobs_leases
+            where worker in (select unhex(value) from json_each(?1))))"
+    };
+}
+
+macro_rules! is_ready {
+    () => {
+        "exists (
+            select 1 from purlin_jobs_ready ready
+            where ready.queue = job.queue and ready.rank = job.rank and ready.id = job.id)"
+    };
+}
+
+macro_rules! is_scheduled {
+    () => {
+        "exists (
+            select 1 from purlin_jobs_scheduled scheduled
+            where scheduled.run_at = job.run_at and scheduled.id = job.id)"
+    };
+}
+
+macro_rules! state {
+    () => {
+        concat!(
+            "case when job.finished_as is not null then job.finished_as when ",
+            is_ready!(),
+            " then 'ready' when ",
+            is_scheduled!(),
+            " then 'scheduled' else 'leased' end"
+        )
+    };
+}
+
+macro_rules! view {
+    () => {
+        concat!(
+            "select job.id, kind, version, queue, ",
+            state!(),
+            " as state, payload, failures, crashes, max_attempts, error, failed_at,
+                enqueued_at, run_at, finished_at
+            from purlin_jobs job "
+        )
+    };
+}
+
+pub(super) const KNOWN: &str = concat!("select id from purlin_jobs where id in ", ids!());
+
+/// Who has these unique keys, and whether that job waits.
+pub(super) const HOLDERS: &str = concat!(
+    "select holder.key, holder.job, ",
+    is_ready!(),
+    " or ",
+    is_scheduled!(),
+    " from json_each(?1) wanted
+    cross join purlin_jobs_unique holder on holder.key = substr(?2, 1 + wanted.value, 32)
+    left join purlin_jobs job on job.id = holder.job
+    where holder.until is null or holder.until > ?3"
+);
+
+pub(super) const ADD: &str = "
+insert into purlin_jobs (
+    id, kind, version, queue, priority_offset, max_attempts, timeout, traceparent,
+    unique_key, unique_span, enqueued_at, run_at, payload)
+select
+    unhex(value ->> 'id'), value ->> 'kind', value ->> 'version', value ->> 'queue',
+    value ->> 'priority_offset', value ->> 'max_attempts', value ->> 'timeout',
+    value ->> 'traceparent', substr(?2, 1 + (value ->> 'key_at'), 32), value ->> 'span',
+    ?3, value ->> 'run_at',
+    coalesce(substr(?2, 1 + (value ->> 'payload_at'), value ->> 'payload_bytes'), x'')
+from json_each(?1)";
+
+pub(super) const ADD_READY: &str = "
+insert into purlin_jobs_ready (queue, rank, id, kind)
+select value ->> 'queue', (value ->> 'run_at') + (value ->> 'priority_offset'),
+    unhex(value ->> 'id'), value ->> 'kind'
+from json_each(?1)
+where value ->> 'run_at' <= ?2";
+
+pub(super) const ADD_SCHEDULED: &str = "
+insert into purlin_jobs_scheduled (run_at, id)
+select value ->> 'run_at', unhex(value ->> 'id')
+from json_each(?1)
+where value ->> 'run_at' > ?2";
+
+pub(super) const TAKE_KEYS: &str = "
+insert into purlin_jobs_unique (key, job, span, until)
+select substr(?2, 1 + (value ->> 'key_at'), 32), unhex(value ->> 'id'), value ->> 'span',
+    value ->> 'key_until'
+from json_each(?1)
+where value ->> 'key_at' is not null
+on conflict (key) do update set job = excluded.job, span = excluded.span, until = excluded.until";
+
+pub(super) const TAKE_KEY_AGAIN: &str = "
+insert into purlin_jobs_unique (key, job, span)
+select unique_key, id, unique_span from purlin_jobs where id = ?1 and unique_span = 1
+on conflict (key) do update set job = excluded.job, span = excluded.span, until = null";
+
+pub(super) const UNREADY: &str = "
+delete from purlin_jobs_ready
+where (queue, rank, id) = (select queue, rank, id from purlin_jobs where id = ?1)";
+
+pub(super) const UNSCHEDULE: &str = "
+delete from purlin_jobs_scheduled
+where (run_at, id) = (select run_at, id from purlin_jobs where id = ?1)";
+
+pub(super) const DELETE: &str = concat!("delete from purlin_jobs where id in ", ids!());
+
+/// Frees the keys of those jobs that have ended.
+pub(super) const FREE_KEYS: &str = concat!(
+    "delete from purlin_jobs_unique where span in (0, 1) and job in ",
+    ids!(),
+    " and not exists (
+        select 1 from purlin_jobs job
+        where job.id = purlin_jobs_unique.job and job.finished_as is null)"
+);
+
+pub(super) const JOIN: &str = "
+insert into purlin_jobs_workers (id, expires_at) values (?1, ?2)
+on conflict (id) do update set expires_at = excluded.expires_at";
+
+pub(super) const BEAT: &str = "
+update purlin_jobs_workers set expires_at = ?3 where id = ?1 and expires_at > ?2";
+
+pub(super) const TO_CANCEL: &str = "
+select job.id from purlin_jobs job indexed by purlin_jobs_cancel
+where cancel_requested = 1 and exists (
+    select 1
+    from purlin_jobs_leases lease
+    join purlin_jobs_leased leased on leased.lease = lease.id and leased.job = job.id
+    where lease.worker = ?1)";
+
+/// Whether the worker is alive, and whether the lease is there.
+pub(super) const BEFORE_CLAIM: &str = "
+select
+    exists (select 1 from purlin_jobs_workers where id = ?1 and expires_at > ?2),
+    exists (select 1 from purlin_jobs_leases where id = ?3)";
+
+pub(super) const LEASE: &str = "
+insert into purlin_jobs_leased (lease, job)
+select ?1, id from purlin_jobs_ready
+where queue = ?2 and kind in (select value from json_each(?3))
+    and not exists (select 1 from purlin_jobs_queues where name = ?2 and paused)
+order by rank, id
+limit ?4";
+
+pub(super) const ADD_LEASE: &str = "insert into purlin_jobs_leases (id, worker) values (?1, ?2)";
+
+/// With the rank of each.
+pub(super) const CLAIMED: &str = "
+select id, kind, version, payload, traceparent, failures, crashes, max_attempts, timeout,
+    enqueued_at, coalesce(unique_span = 0, false), rank
+from purlin_jobs_leased cross join purlin_jobs on id = job
+where lease = ?1
+order by rank, id";
+
+/// What [`LEASE`] has taken, of which the last one is known. An `in` of rows would read all jobs
+/// of one rank for each.
+pub(super) const UNREADY_UP_TO: &str = "
+delete from purlin_jobs_ready
+where queue = ?1 and kind in (select value from json_each(?2)) and (rank, id) <= (?3, ?4)";
+
+/// Frees the keys that are held until the start.
+pub(super) const FREE_START_KEYS: &str = "
+delete from purlin_jobs_unique
+where span = 0 and job in (select job from purlin_jobs_leased where lease = ?1)";
+
+/// Takes jobs out of a lease, and returns those that were in it.
+pub(super) const UNLEASE: &str = "
+delete from purlin_jobs_leased
+where lease = ?2 and job in (select unhex(value) from json_each(?1))
+returning job";
+
+/// A list of jobs with the time to start (null: as when it was enqueued), the error and the end.
+pub(super) const CHANGE: &str = "
+update purlin_jobs set
+    run_at = coalesce(value ->> 'run_at', enqueued_at),
+    failures = min(failures + (value ->> 'error' is not null), 65535),
+    error = coalesce(value ->> 'error', error),
+    failed_at = iif(value ->> 'error' is null, failed_at, ?2),
+    finished_as = coalesce(value ->> 'finished_as', iif(cancel_requested = 1, 'cancelled', null)),
+    finished_at = iif(value ->> 'finished_as' is null and cancel_requested = 0, null, ?2),
+    cancel_requested = 0
+from json_each(?1)
+where purlin_jobs.id = unhex(value ->> 'id')";
+
+/// Makes those jobs ready, by their time to start, that have not ended.
+pub(super) const READY: &str = concat!(
+    "insert into purlin_jobs_ready (queue, rank, id, kind)
+    select queue, rank, id, kind from purlin_jobs where finished_as is null and id in ",
+    ids!()
+);
+
+/// Schedules those jobs, due or not, that have not ended.
+pub(super) const SCHEDULE: &str = concat!(
+    "insert into purlin_jobs_scheduled (run_at, id)
+    select run_at, id from purlin_jobs where finished_as is null and id in ",
+    ids!()
+);
+
+/// Ends a lease that has no jobs any more.
+pub(super) const END_LEASE: &str = "
+delete from purlin_jobs_leases
+where id = ?1 and not exists (select 1 from purlin_jobs_leased where lease = ?1)";
+
+pub(super) const FORGET_WORKER: &str = "delete from purlin_jobs_workers where id = ?1";
+
+pub(super) const FORGET_DEAD: &str = "
+delete from purlin_jobs_workers
+where id in (
+    select id from purlin_jobs_workers where expires_at <= ?1 order by expires_at, id limit ?2)
+returning id";
+
+/// Returns the jobs.
+pub(super) const GIVE_BACK: &str = concat!(
+    "update purlin_jobs set
+        run_at = enqueued_at,
+        finished_as = iif(cancel_requested = 1, 'cancelled', null),
+        finished_at = iif(cancel_requested = 1, ?2, null),
+        cancel_requested = 0
+    where id in ",
+    jobs_of_workers!(),
+    " returning id"
+);
+
+/// Counts a crash of each. Returns the jobs, and how those ended that did.
+pub(super) const CRASH: &str = concat!(
+    "update purlin_jobs set
+        run_at = enqueued_at,
+        crashes = min(crashes + 1, 65535),
+        finished_as = case
+            when cancel_requested = 1 then 'cancelled'
+            when crashes + 1 >= ?2 then 'dead'
+        end,
+        finished_at = iif(cancel_requested = 1 or crashes + 1 >= ?2, ?3, null),
+        error = iif(cancel_requested = 0 and crashes + 1 >= ?2, ?4, error),
+        failed_at = iif(cancel_requested = 0 and crashes + 1 >= ?2, ?3, failed_at),
+        cancel_requested = 0
+    where id in ",
+    jobs_of_workers!(),
+    " returning id, finished_as"
+);
+
+pub(super) const UNLEASE_OF_WORKERS: &str = "
+delete from purlin_jobs_leased where lease in (
+    select id from purlin_jobs_leases where worker in (select unhex(value) from json_each(?1)))";
+
+pub(super) const END_LEASES_OF_WORKERS: &str = "
+delete from purlin_jobs_leases where worker in (select unhex(value) from json_each(?1))";
+
+pub(super) const NEXT: &str = "select min(run_at) from purlin_jobs_scheduled";
+
+/// The last of those that are promoted now.
+pub(super) const LAST_DUE: &str = "
+select run_at, id from (
+    select run_at, id from purlin_jobs_scheduled where run_at <= ?1 order by run_at, id limit ?2)
+order by run_at desc, id desc
+limit 1";
+
+pub(super) const PROMOTE_UP_TO: &str = "
+insert into purlin_jobs_ready (queue, rank, id, kind)
+select queue, rank, job.id, kind
+from purlin_jobs_scheduled scheduled cross join purlin_jobs job on job.id = scheduled.id
+where (scheduled.run_at, scheduled.id) <= (?1, ?2)";
+
+pub(super) const UNSCHEDULE_UP_TO: &str =
+    "delete from purlin_jobs_scheduled where (run_at, id) <= (?1, ?2)";
+
+pub(super) const DATA_VERSION: &str = "pragma data_version";
+
+/// Whether there is something to claim in these queues.
+pub(super) const ANY_READY: &str = "
+select exists (
+    select 1 from json_each(?1) wanted cross join purlin_jobs_ready on queue = wanted.value
+    where not exists (select 1 from purlin_jobs_queues where name = wanted.value and paused))";
+
+pub(super) const GET: &str = concat!(view!(), "where job.id = ?1");
+
+pub(super) const LIST: &str = concat!(
+    view!(),
+    "where job.id > ?1
+        and (?2 is null or queue = ?2) and (?3 is null or kind = ?3) and (?4 is null or state = ?4)
+    order by job.id
+    limit ?5"
+);
+
+pub(super) const STATE: &str = concat!(
+    "select ",
+    state!(),
+    " from purlin_jobs job where job.id = ?1"
+);
+
+pub(super) const COUNTS: &str = concat!(
+    "select ",
+    state!(),
+    " as state, count(*) from purlin_jobs job where ?1 is null or queue = ?1 group by state"
+);
+
+/// Since when the next one to be claimed is ready.
+pub(super) const OLDEST_READY: &str = "
+select run_at from purlin_jobs where id = (
+    select id from purlin_jobs_ready where ?1 is null or queue = ?1 order by rank, id limit 1)";
+
+pub(super) const CANCEL_WAITING: &str = "
+update purlin_jobs set finished_as = 'cancelled', finished_at = ?2 where id = ?1";
+
+pub(super) const CANCEL_LEASED: &str = "update purlin_jobs set cancel_requested = 1 where id = ?1";
+
+/// Whether another job has the key that a dead one would need.
+pub(super) const KEY_IS_TAKEN: &str = "
+select exists (
+    select 1
+    from purlin_jobs job
+    join purlin_jobs_unique holder on holder.key = job.unique_key
+    where job.id = ?1 and job.unique_span = 1 and (holder.until is null or holder.until > ?2))";
+
+pub(super) const REPLAY: &str = "
+update purlin_jobs set
+    run_at = ?2,
+    failures = iif(finished_as is null, failures, 0),
+    crashes = iif(finished_as is null, crashes, 0),
+    finished_as = null,
+    finished_at = null
+where id = ?1";
+
+pub(super) const PAUSE: &str = "
+insert into purlin_jobs_queues (name, paused) values (?1, 1)
+on conflict (name) do update set paused = 1 where not paused";
+
+pub(super) const RESUME: &str =
+    "update purlin_jobs_queues set paused = 0 where name = ?1 and paused";
+
+pub(super) const PURGE_JOBS: &str = "
+delete from purlin_jobs where id in (
+    select id from purlin_jobs where finished_at <= ?1 order by finished_at limit ?2)";
+
+pub(super) const PURGE_KEYS: &str = "
+delete from purlin_jobs_unique where key in (
+    select key from purlin_jobs_unique where until <= ?1 order by until limit ?2)";

@@ -1,0 +1,283 @@
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+use tracing::{Instrument as _, Span, field, info_span};
+
+use super::catch_panic::CatchPanic;
+use super::epoch::{Epoch, Registration};
+use super::settle::Finished;
+use super::shared::{Active, Phase, Shared};
+use crate::outcome::{Verdict, error_text};
+use crate::store::{Claimed, Outcome, Settlement};
+use crate::{Cancellation, Event, JobContext, JobError, JobInfo, JobRequest, LeaseId, QueueName};
+
+/// One attempt at a job that was claimed.
+pub(super) struct Attempt {
+    pub(super) shared: Arc<Shared>,
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) lease: LeaseId,
+    pub(super) queue: QueueName,
+    pub(super) claimed: Claimed,
+    pub(super) active: Active,
+    /// Held until the settlement is handed on.
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+impl Attempt {
+    pub(super) async fn run(self) {
+        let Self {
+            shared,
+            epoch,
+            lease,
+            queue,
+            claimed,
+            active,
+            slot,
+        } = self;
+        let registration = epoch.register(claimed.id);
+        let job = Arc::new(info(&claimed, queue));
+        let context = JobContext::new(Arc::clone(&job), lease, registration.signal());
+        let begun = Instant::now();
+        let ending = match shared.handlers.get(job.kind.as_str()) {
+            None => Ending::Returned(Err(JobError::retry("no handler knows this kind"))),
+            Some(handler) => {
+                let running = Running {
+                    shared: Arc::clone(&shared),
+                    registration: &registration,
+                    timeout: claimed.timeout,
+                    span: span(&job),
+                };
+                let request = decode(&shared, &job, claimed.payload, context.clone());
+                match request {
+                    Ok(request) => handler.run(request, running).await,
+                    Err(ending) => ending,
+                }
+            }
+        };
+        let took = begun.elapsed();
+        let told = registration.told();
+        drop(registration);
+        if let Some(outcome) = judge(&shared, &job, &context, ending, told) {
+            let id = job.id;
+            let finished = Finished {
+                epoch,
+                lease,
+                settlement: Settlement { id, outcome },
+                job,
+                took,
+                is_completed: context.is_completed(),
+                active,
+            };
+            // Waits when the store takes settlements slower than jobs end: then the slot is not free.
+            let _ = shared.finished.send(finished).await;
+        }
+        drop(slot);
+    }
+}
+
+fn info(claimed: &Claimed, queue: QueueName) -> JobInfo {
+    JobInfo {
+        id: claimed.id,
+        kind: claimed.kind.clone(),
+        version: claimed.version,
+        queue,
+        attempt: claimed.failures.saturating_add(1),
+        max_attempts: claimed.max_attempts,
+        crashes: claimed.crashes,
+        enqueued_at: claimed.enqueued_at,
+        traceparent: claimed.traceparent.clone(),
+    }
+}
+
+fn span(job: &JobInfo) -> Span {
+    let span = info_span!(
+        "job", job.id = %job.id, job.kind = %job.kind, job.queue = %job.queue,
+        job.attempt = job.attempt, traceparent = field::Empty
+    );
+    if let Some(traceparent) = &job.traceparent {
+        span.record("traceparent", traceparent);
+    }
+    span
+}
+
+/// How an attempt came to its end.
+pub(super) enum Ending {
+    Returned(Result<(), JobError>),
+    Panicked(String),
+    TimedOut(Duration),
+    /// The worker has given it up.
+    Dropped(Cancellation),
+}
+
+/// A service, whatever its type.
+pub(super) trait Handler: Send + Sync {
+    fn run<'a>(
+        &'a self,
+        request: JobRequest,
+        running: Running<'a>,
+    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
+}
+
+/// What decides about the end of an attempt besides its handler.
+pub(super) struct Running<'a> {
+    shared: Arc<Shared>,
+    registration: &'a Registration,
+    timeout: Option<Duration>,
+    span: Span,
+}
+
+pub(super) struct ServiceHandler<S>(pub(super) S);
+
+impl<S> Handler for ServiceHandler<S>
+where
+    S: Service<JobRequest, Response = ()> + Clone + Send + Sync + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send,
+{
+    fn run<'a>(
+        &'a self,
+        request: JobRequest,
+        running: Running<'a>,
+    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>> {
+        let span = running.span.clone();
+        Box::pin(attempt(&self.0, request, running).instrument(span))
+    }
+}
+
+async fn attempt<S>(service: &S, request: JobRequest, running: Running<'_>) -> Ending
+where
+    S: Service<JobRequest, Response = ()> + Clone,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Running {
+        shared,
+        registration,
+        timeout,
+        ..
+    } = running;
+    let failed = |error: S::Error| Ending::Returned(Err(JobError::from_boxed(error.into())));
+    let ready = CatchPanic::new(async {
+        let mut service = service.clone();
+        poll_fn(|cx| service.poll_ready(cx)).await.map(|()| service)
+    });
+    let mut service = tokio::select! {
+        biased;
+        reason = registration.stopped() => return Ending::Dropped(reason),
+        () = shared.reached(Phase::Draining) => return Ending::Dropped(Cancellation::Shutdown),
+        ready = ready => match ready {
+            Ok(Ok(service)) => service,
+            Ok(Err(error)) => return failed(error),
+            Err(panic) => return Ending::Panicked(panic),
+        },
+    };
+    shared.emit(&Event::Started {
+        job: request.info(),
+    });
+    let mut call = CatchPanic::new(async move { service.call(request).await });
+    let returned = |result| match result {
+        Ok(Ok(())) => Ending::Returned(Ok(())),
+        Ok(Err(error)) => failed(error),
+        Err(panic) => Ending::Panicked(panic),
+    };
+    let reason = tokio::select! {
+        biased;
+        result = &mut call => return returned(result),
+        reason = registration.stopped() => reason,
+        limit = elapsed(timeout) => {
+            registration.time_out();
+            return Ending::TimedOut(limit);
+        }
+    };
+    if reason == Cancellation::LeaseLost {
+        return Ending::Dropped(reason);
+    }
+    tokio::select! {
+        biased;
+        result = call => returned(result),
+        () = registration.lost() => Ending::Dropped(Cancellation::LeaseLost),
+        () = sleep(shared.settings.cancel_grace) => Ending::Dropped(reason),
+    }
+}
+
+/// Returns when the time is over, if there is one.
+async fn elapsed(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => pending().await,
+    }
+}
+
+fn decode(
+    shared: &Shared,
+    job: &JobInfo,
+    stored: bytes::Bytes,
+    context: JobContext,
+) -> Result<JobRequest, Ending> {
+    let payload = match &shared.settings.codec {
+        None => stored,
+        Some(codec) => {
+            let decode = || codec.decode(&job.kind, job.id, stored);
+            match super::catch_panic::caught(decode) {
+                Ok(Ok(payload)) => payload,
+                Ok(Err(error)) => return Err(Ending::Returned(Err(JobError::retry(error)))),
+                Err(panic) => return Err(Ending::Panicked(panic)),
+            }
+        }
+    };
+    Ok(JobRequest::new(payload, context))
+}
+
+/// What the store is told of an attempt; nothing when it is not this worker's any more.
+fn judge(
+    shared: &Shared,
+    job: &JobInfo,
+    context: &JobContext,
+    ending: Ending,
+    told: Option<Cancellation>,
+) -> Option<Outcome> {
+    let fail = |error: String, after: Option<Duration>| {
+        if job.attempt >= job.max_attempts {
+            return Outcome::Discard { error };
+        }
+        let backoff = || super::catch_panic::caught(|| shared.settings.backoff.after(job));
+        let after = after.unwrap_or_else(|| backoff().unwrap_or(AFTER_PANIC));
+        Outcome::Retry { after, error }
+    };
+    if told == Some(Cancellation::LeaseLost) {
+        return None;
+    }
+    let verdict = match ending {
+        // Done, if that was committed: then this settlement is stale. If not, nobody would have the job.
+        Ending::Returned(Ok(())) if context.is_completed() => {
+            let error = "the transaction that completes the job was not committed";
+            return Some(fail(error.to_owned(), None));
+        }
+        Ending::Returned(Ok(())) => return Some(Outcome::Done),
+        Ending::Returned(Err(error)) => error.0,
+        Ending::Panicked(panic) => JobError::retry(format!("panicked: {panic}")).0,
+        Ending::TimedOut(limit) => JobError::retry(format!("not done within {limit:?}")).0,
+        Ending::Dropped(Cancellation::Requested) => Verdict::Cancel,
+        Ending::Dropped(_) => return Some(Outcome::Release),
+    };
+    Some(match (verdict, told) {
+        (Verdict::Discard { error }, _) => Outcome::Discard {
+            error: error_text(error.as_ref()),
+        },
+        (_, Some(Cancellation::Requested)) => Outcome::Cancelled,
+        (Verdict::Snooze { after }, _) => Outcome::Snooze { after },
+        (Verdict::Retry { .. } | Verdict::Cancel, Some(Cancellation::Shutdown)) => Outcome::Release,
+        (Verdict::Cancel, _) => Outcome::Cancelled,
+        (Verdict::Retry { after, error }, _) => fail(error_text(error.as_ref()), after),
+    })
+}
+
+/// How long a job waits when what says it has panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(60);

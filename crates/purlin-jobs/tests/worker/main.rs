@@ -1,0 +1,10 @@
+//! The worker over the memory store, in virtual time.
+
+mod common;
+mod ending;
+mod faults;
+mod layers;
+mod leases;
+mod outcomes;
+mod thread;
+mod transactions;
