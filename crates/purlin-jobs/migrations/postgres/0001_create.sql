@@ -5,7 +5,7 @@ create table {schema}.purlin_jobs_jobs (
     run_at timestamptz,                 -- when it was to start at first; null if at once
     failed_at timestamptz,              -- when `error` was told
     timeout bigint,                     -- microseconds
-    version integer not null,
+    version smallint not null,          -- 32768 and more are negative
     priority smallint not null,         -- 0 to 9
     max_attempts smallint not null,
     failures smallint not null default 0,
@@ -69,7 +69,7 @@ create table {schema}.purlin_jobs_finished (
     failed_at timestamptz,
     ended_at timestamptz not null,
     timeout bigint,
-    version integer not null,
+    version smallint not null,
     priority smallint not null,
     max_attempts smallint not null,
     failures smallint not null,
@@ -92,22 +92,26 @@ create table {schema}.purlin_jobs_queues (
 
 -- Plans are made while these tables are empty, and kept: a burst of jobs would be read from the first to
 -- the last by each claim until the next analyze. The planner goes by the pages that a table has, so
--- each gets more than it would read in turn, and keeps them.
+-- each gets more than it would read in turn, and keeps them. The ids and keys are lower than any that comes.
+alter table {schema}.purlin_jobs_scheduled set (fillfactor = 10);
+alter table {schema}.purlin_jobs_unique set (fillfactor = 10);
 insert into {schema}.purlin_jobs_jobs
     (id, enqueued_at, version, priority, max_attempts, queue, kind, payload)
-select md5(n::text)::uuid, now(), 1, 4, 20, '', repeat('-', 1000), '' from generate_series(1, 1000) n;
-insert into {schema}.purlin_jobs_ready (rank, id, queue, kind)
-select now(), md5(n::text)::uuid, '', repeat('-', 1000) from generate_series(1, 1000) n;
-insert into {schema}.purlin_jobs_scheduled (id, run_at)
-select md5(n::text)::uuid, now() from generate_series(1, 20000) n;
-insert into {schema}.purlin_jobs_leases (id, worker, ids)
-select md5(n::text)::uuid, md5(n::text)::uuid, array_fill(md5(n::text)::uuid, array[60])
+select lpad(n::text, 32, '0')::uuid, 'epoch', 1, 4, 20, '', repeat('-', 1000), ''
 from generate_series(1, 1000) n;
+insert into {schema}.purlin_jobs_ready (rank, id, queue, kind)
+select 'epoch', lpad(n::text, 32, '0')::uuid, '', repeat('-', 1000) from generate_series(1, 1000) n;
+insert into {schema}.purlin_jobs_scheduled (id, run_at)
+select lpad(n::text, 32, '0')::uuid, 'epoch' from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_leases (id, worker, ids)
+select id, id, array_fill(id, array[60])
+from (select lpad(n::text, 32, '0')::uuid as id from generate_series(1, 1000) n) filler;
 insert into {schema}.purlin_jobs_unique (key, job)
-select decode(rpad(md5(n::text), 1800, '0'), 'hex'), md5(n::text)::uuid from generate_series(1, 1000) n;
+select decode(lpad(n::text, 8, '0'), 'hex'), lpad(n::text, 32, '0')::uuid
+from generate_series(1, 2500) n;
 insert into {schema}.purlin_jobs_finished (id, enqueued_at, ended_at, version, priority, max_attempts,
     failures, crashes, state, queue, kind, payload)
-select md5(n::text)::uuid, now(), now(), 1, 4, 20, 0, 0, 4, '', repeat('-', 1000), ''
+select lpad(n::text, 32, '0')::uuid, 'epoch', 'epoch', 1, 4, 20, 0, 0, 4, '', repeat('-', 1000), ''
 from generate_series(1, 1000) n;
 delete from {schema}.purlin_jobs_jobs;
 delete from {schema}.purlin_jobs_ready;
@@ -115,3 +119,5 @@ delete from {schema}.purlin_jobs_scheduled;
 delete from {schema}.purlin_jobs_leases;
 delete from {schema}.purlin_jobs_unique;
 delete from {schema}.purlin_jobs_finished;
+alter table {schema}.purlin_jobs_scheduled reset (fillfactor);
+alter table {schema}.purlin_jobs_unique reset (fillfactor);

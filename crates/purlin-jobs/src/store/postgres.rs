@@ -70,7 +70,8 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `rescue` when some are | 6 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, `purge_finished`: for each 1 000 rows | 1, 2 | 4, 8 |
-/// | `enqueue_in` of jobs without unique keys, `complete_in` | 1 | 2 |
+/// | `enqueue_in` of jobs without unique keys | 1 | 2 |
+/// | `complete_in` | 2 | 4 |
 ///
 /// # Locks
 ///

@@ -23,7 +23,7 @@ pub(crate) struct Db {
     pub(crate) pool: PgPool,
     pub(crate) store: PostgresStore,
     pub(crate) clock: ManualClock,
-    pub(crate) database: TestDatabase,
+    _database: TestDatabase,
 }
 
 impl Db {
@@ -41,7 +41,7 @@ impl Db {
             pool,
             store,
             clock,
-            database,
+            _database: database,
         })
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn job_with(options: impl FnOnce(Options) -> Options) -> Entry {
         id: JobId::new(),
         kind: "send_receipt".to_owned(),
         version: 1,
-        payload: Bytes::from_static(b"{\"order\":\"0192d3f4\",\"lang\":1}"),
+        payload: Bytes::from_static(b"{\"order\":\"0192d3f4\",\"lang\":12}"),
         traceparent: None,
         options: options(Options::new()),
     }

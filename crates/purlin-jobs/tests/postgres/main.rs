@@ -2,5 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
 
+mod bouncer;
 mod harness;
+mod joined;
+mod low_water;
 mod plans;
+mod schema;
+mod wakeups;
+mod wal;

@@ -5,8 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use purlin_store::{StoreError, deadline};
-use sqlx::postgres::types::PgInterval;
-use sqlx::{PgConnection, Row as _};
+use sqlx::postgres::{PgArguments, types::PgInterval};
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::{NAME, PostgresStore, interval, row};
@@ -82,43 +83,53 @@ impl PostgresStore {
         connection: Option<&mut PgConnection>,
         jobs: &[&Entry],
     ) -> Result<HashSet<JobId>, sqlx::Error> {
-        let text = |of: fn(&Entry) -> &str| -> Vec<_> { jobs.iter().map(|job| of(job)).collect() };
-        let query = self
-            .query(&self.sql.enqueue)
-            .bind(Vec::from_iter(jobs.iter().map(|job| *job.id.as_uuid())))
-            .bind(text(|job| &job.kind))
-            .bind(Vec::from_iter(
-                jobs.iter().map(|job| i32::from(job.version)),
-            ))
-            .bind(Vec::from_iter(jobs.iter().map(|job| &*job.payload)))
-            .bind(Vec::from_iter(
-                jobs.iter().map(|job| job.traceparent.as_deref()),
-            ))
-            .bind(text(|job| job.options.queue.as_str()))
-            .bind(Vec::from_iter(
-                jobs.iter()
-                    .map(|job| i16::from(job.options.priority.level())),
-            ))
-            .bind(Vec::from_iter(jobs.iter().map(|job| max_attempts(job))))
-            .bind(Vec::from_iter(jobs.iter().map(|job| timeout(job))))
-            .bind(Vec::from_iter(jobs.iter().map(|job| after(job))))
-            .bind(Vec::from_iter(jobs.iter().map(|job| at(job))))
-            .bind(Vec::from_iter(jobs.iter().map(|job| {
-                let unique = job.options.unique.as_ref();
-                unique.map(|unique| unique.key.as_bytes().as_slice())
-            })))
-            .bind(Vec::from_iter(jobs.iter().map(|job| {
-                job.options.unique.map(|unique| span(unique.span))
-            })))
-            .bind(&*self.channel)
-            .bind(queue_of_all(jobs));
-        let row = self.fetch_one(connection, query).await?;
+        let row = if connection.is_some() {
+            let query = self.insertion(&self.sql.enqueue_in, jobs);
+            self.fetch_one(connection, query).await?
+        } else {
+            loop {
+                let query = self.insertion(&self.sql.enqueue, jobs);
+                match self.fetch_one(None, query).await {
+                    // One of an id was added since the statement had begun: the next one sees it.
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+                    fetched => break fetched?,
+                }
+            }
+        };
         if let Some(lowest) = row::micros(&row, "lowest")? {
             for job in jobs {
                 self.low_water.lower(&job.options.queue, lowest);
             }
         }
         Ok(row::ids(&row)?.into_iter().collect())
+    }
+
+    fn insertion<'a>(
+        &'a self,
+        sql: &SqlStr,
+        jobs: &[&'a Entry],
+    ) -> Query<'a, Postgres, PgArguments> {
+        let unique = |job: &&'a Entry| job.options.unique.as_ref();
+        self.query(sql)
+            .bind(column(jobs, |job| *job.id.as_uuid()))
+            .bind(column(jobs, |job| &*job.kind))
+            .bind(column(jobs, |job| job.version.cast_signed()))
+            .bind(column(jobs, |job| &*job.payload))
+            .bind(column(jobs, |job| job.traceparent.as_deref()))
+            .bind(column(jobs, |job| job.options.queue.as_str()))
+            .bind(column(jobs, |job| i16::from(job.options.priority.level())))
+            .bind(column(jobs, max_attempts))
+            .bind(column(jobs, timeout))
+            .bind(column(jobs, after))
+            .bind(column(jobs, at))
+            .bind(column(jobs, |job| {
+                unique(&job).map(|unique| unique.key.as_bytes().as_slice())
+            }))
+            .bind(column(jobs, |job| {
+                unique(&job).map(|unique| span(unique.span))
+            }))
+            .bind(&*self.channel)
+            .bind(queue_of_all(jobs))
     }
 
     /// As if one job were added after the other, but by as few statements as that can be done: first
@@ -286,6 +297,10 @@ impl PostgresStore {
             Some(Enqueued::Existing(old))
         })
     }
+}
+
+fn column<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Entry) -> T) -> Vec<T> {
+    jobs.iter().map(|job| of(job)).collect()
 }
 
 fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {

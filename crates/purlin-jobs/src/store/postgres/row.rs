@@ -97,7 +97,7 @@ fn id(row: &PgRow) -> Read<JobId> {
 }
 
 fn version(row: &PgRow) -> Read<u16> {
-    u16::try_from(row.try_get::<i32, _>("version")?).map_err(|_| corrupt("no version"))
+    row.try_get::<i16, _>("version").map(i16::cast_unsigned)
 }
 
 fn small(row: &PgRow, column: &str) -> Read<u16> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::UNIX_EPOCH;
 
 use sqlx::postgres::types::PgInterval;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::{PostgresStore, interval, row};
@@ -67,10 +67,17 @@ impl PostgresStore {
         lease: LeaseId,
         job: JobId,
     ) -> Result<Settled, sqlx::Error> {
-        let query = sqlx::query(self.sql.complete_in.clone())
-            .bind(lease.as_uuid())
-            .bind(job.as_uuid());
-        let row = self.fetch_one(Some(connection), query).await?;
+        let query = |sql: &SqlStr| {
+            sqlx::query(sql.clone())
+                .bind(*lease.as_uuid())
+                .bind(*job.as_uuid())
+        };
+        let lock = query(&self.sql.lock_job);
+        if self.fetch(Some(&mut *connection), lock).await?.is_empty() {
+            return Ok(Settled::Stale);
+        }
+        let complete = query(&self.sql.complete_in);
+        let row = self.fetch_one(Some(connection), complete).await?;
         Ok(if row.try_get("done")? {
             Settled::Applied
         } else {

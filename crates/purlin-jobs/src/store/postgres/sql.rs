@@ -29,11 +29,13 @@ const FIXED: &str =
 /// What changes when its work goes wrong.
 const TOLD: &str = "failures, crashes, failed_at, error";
 
-/// Adds jobs unless one of the id is there, each a microsecond after the one before.
+/// Adds jobs unless one of the id is there, each a microsecond after the one before. `{conflict}` stands
+/// only where a violation of the key cannot be answered by trying again: it costs a record of the log for
+/// each job.
 const ENQUEUE: &str = "with entry as (
     select e.*, {now} + (e.position - 1) * interval '1 microsecond' as enqueued_at,
         coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
-    from unnest($2::uuid[], $3::text[], $4::integer[], $5::bytea[], $6::text[], $7::text[],
+    from unnest($2::uuid[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[],
         $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
         $13::bytea[], $14::smallint[]) with ordinality as e(id, kind, version, payload,
         traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
@@ -43,9 +45,10 @@ added as (
         unique_span, queue, kind, payload, traceparent, unique_key)
     select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
         max_attempts, unique_span, queue, kind, payload, traceparent, unique_key
-    from entry where not exists (select from {finished} f where f.id = entry.id)
+    from entry where not exists (select from {jobs} j where j.id = entry.id)
+        and not exists (select from {finished} f where f.id = entry.id)
     order by position
-    on conflict (id) do nothing
+    {conflict}
     returning id, queue, kind, priority, enqueued_at, run_at),
 placed as (
     insert into {ready} (queue, rank, id, kind)
@@ -225,15 +228,14 @@ select array (select id from found) as ids,
 
 const REST_OF_SETTLED: &str = "select unnest(held.ids) from held except select id from found";
 
-/// Not the job's row is locked first but the lease, so that a rescue leaves it alone; and once the job
-/// is locked, the lease is looked at again, since it may have lost the job while that was waited for.
-const COMPLETE_IN: &str = "with first as materialized (
+/// Whoever has this lock keeps the job: a settlement and a rescue of it wait, or leave it out.
+const LOCK_JOB: &str = "select j.id from {jobs} j where j.id = $2
+    and exists (select from {leases} l where l.id = $1 and $2 = any (l.ids)) for update of j";
+
+/// With a snapshot that is newer than the lock. The lease is locked too for those above `read
+/// committed`, whose snapshot is not: they fail if it has changed.
+const COMPLETE_IN: &str = "with still as materialized (
     select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
-job as materialized (
-    select j.id from {jobs} j where j.id = $2 and exists (select from first) for update),
-still as materialized (
-    select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) and exists (select from job)
-    for key share),
 gone as (
     delete from {jobs} j where j.id = $2 and exists (select from still)
     returning j.id, j.unique_key, j.unique_span),
@@ -467,6 +469,7 @@ pub(super) const BATCH: u32 = 1_000;
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) enqueue: SqlStr,
+    pub(super) enqueue_in: SqlStr,
     pub(super) known: SqlStr,
     pub(super) take_keys: SqlStr,
     pub(super) holders: SqlStr,
@@ -476,6 +479,7 @@ pub(super) struct Statements {
     pub(super) claim: SqlStr,
     pub(super) settle_done: SqlStr,
     pub(super) settle: SqlStr,
+    pub(super) lock_job: SqlStr,
     pub(super) complete_in: SqlStr,
     pub(super) heartbeat: SqlStr,
     pub(super) forget: SqlStr,
@@ -535,7 +539,8 @@ impl Statements {
             text(&sql.replace("{rest}", rest))
         };
         Self {
-            enqueue: text(ENQUEUE),
+            enqueue: text(&ENQUEUE.replace("{conflict}", "")),
+            enqueue_in: text(&ENQUEUE.replace("{conflict}", "on conflict (id) do nothing")),
             known: text(KNOWN),
             take_keys: text(TAKE_KEYS),
             holders: text(HOLDERS),
@@ -545,6 +550,7 @@ impl Statements {
             claim: text(CLAIM),
             settle_done: settling(SETTLE_DONE, "$1", REST_OF_DONE),
             settle: settling(SETTLE, "$2", REST_OF_SETTLED),
+            lock_job: text(LOCK_JOB),
             complete_in: text(COMPLETE_IN),
             heartbeat: text(HEARTBEAT),
             forget: text(FORGET),
