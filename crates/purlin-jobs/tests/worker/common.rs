@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Refused,
     /// It was done, but the answer is an error.
     ReplyLost,
+    /// It was done, but the answer takes a second.
+    ReplySlow,
     /// No answer.
     Hangs,
     Panics,
@@ -138,6 +140,11 @@ impl Store {
             None => effect.await,
             Some(Fault::Refused) => Err(error),
             Some(Fault::ReplyLost) => effect.await.and(Err(error)),
+            Some(Fault::ReplySlow) => {
+                let done = effect.await;
+                tokio::time::sleep(secs(1)).await;
+                done
+            }
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Panics) => panic!("{call} panics"),
             Some(Fault::NoTables) => Err(StoreError::new(StoreErrorKind::Schema, "faulty", call)),
