@@ -26,7 +26,7 @@ pub(crate) const fn secs(secs: u64) -> Duration {
 }
 
 /// Nothing that is waited for takes longer, in virtual time.
-const LONG: Duration = secs(7 * 24 * 3600);
+const LONG: Duration = secs(2 * 3600);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Probe {
