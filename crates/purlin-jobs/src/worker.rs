@@ -471,7 +471,7 @@ fn start_loops(
         let pulse = pulses.add(format!("claim {}", queue.name), poll);
         loops.spawn(async move {
             let claim = || queue.claim_jobs(&shared, &pulse);
-            shared.supervise(Phase::Draining, &pulse, claim).await;
+            shared.supervise(&pulse, claim).await;
         });
     }
     let settler = Mutex::new(Settler::new(finished));
@@ -479,7 +479,7 @@ fn start_loops(
     loops.spawn(async move {
         let (shared, pulse) = settling;
         let settle = || async { settler.lock().await.settle_jobs(&shared, &pulse).await };
-        shared.supervise(Phase::Ended, &pulse, settle).await;
+        shared.supervise(&pulse, settle).await;
     });
     let interval = shared.settings.rescue_interval;
     let rescuing = (
@@ -489,13 +489,13 @@ fn start_loops(
     loops.spawn(async move {
         let (shared, pulse) = rescuing;
         let rescue = || shared.rescue_jobs(&pulse);
-        shared.supervise(Phase::Ended, &pulse, rescue).await;
+        shared.supervise(&pulse, rescue).await;
     });
     let promoting = (Arc::clone(shared), pulses.add("promote".to_owned(), poll));
     loops.spawn(async move {
         let (shared, pulse) = promoting;
         let promote = || shared.promote_jobs(&pulse);
-        shared.supervise(Phase::Ended, &pulse, promote).await;
+        shared.supervise(&pulse, promote).await;
     });
 }
 
@@ -511,7 +511,7 @@ fn start_heartbeat(
     let (ended, has_ended) = oneshot::channel();
     let heartbeat = async move {
         let beat = || shared.keep_alive(&pulse);
-        shared.supervise(Phase::Ended, &pulse, beat).await;
+        shared.supervise(&pulse, beat).await;
         let _ = ended.send(());
     };
     match spawn {

@@ -62,20 +62,19 @@ impl Attempt {
         let took = begun.elapsed();
         let told = registration.told();
         drop(registration);
-        if let Some(outcome) = judge(&shared, &job, &context, ending, told) {
-            let id = job.id;
-            let finished = Finished {
-                epoch,
-                lease,
-                settlement: Settlement { id, outcome },
-                job,
-                took,
-                is_completed: context.is_completed(),
-                active,
-            };
-            // Waits when the store takes settlements slower than jobs end: then the slot is not free.
-            let _ = shared.finished.send(finished).await;
-        }
+        let outcome = judge(&shared, &job, &context, ending, told);
+        let id = job.id;
+        let finished = Finished {
+            epoch,
+            lease,
+            settlement: Settlement { id, outcome },
+            job,
+            took,
+            is_completed: context.is_completed(),
+            active,
+        };
+        // Waits when the store takes settlements slower than jobs end: then the slot is not free.
+        let _ = shared.finished.send(finished).await;
         drop(slot);
     }
 }
@@ -235,14 +234,14 @@ fn decode(
     Ok(JobRequest::new(payload, context))
 }
 
-/// What the store is told of an attempt; nothing when it is not this worker's any more.
+/// What the store is told of an attempt, unless the lease is lost: then nobody asks.
 fn judge(
     shared: &Shared,
     job: &JobInfo,
     context: &JobContext,
     ending: Ending,
     told: Option<Cancellation>,
-) -> Option<Outcome> {
+) -> Outcome {
     let fail = |error: String, after: Option<Duration>| {
         if job.attempt >= job.max_attempts {
             return Outcome::Discard { error };
@@ -251,23 +250,20 @@ fn judge(
         let after = after.unwrap_or_else(|| backoff().unwrap_or(AFTER_PANIC));
         Outcome::Retry { after, error }
     };
-    if told == Some(Cancellation::LeaseLost) {
-        return None;
-    }
     let verdict = match ending {
         // Done, if that was committed: then this settlement is stale. If not, nobody would have the job.
         Ending::Returned(Ok(())) if context.is_completed() => {
             let error = "the transaction that completes the job was not committed";
-            return Some(fail(error.to_owned(), None));
+            return fail(error.to_owned(), None);
         }
-        Ending::Returned(Ok(())) => return Some(Outcome::Done),
+        Ending::Returned(Ok(())) => return Outcome::Done,
         Ending::Returned(Err(error)) => error.0,
         Ending::Panicked(panic) => JobError::retry(format!("panicked: {panic}")).0,
         Ending::TimedOut(limit) => JobError::retry(format!("not done within {limit:?}")).0,
         Ending::Dropped(Cancellation::Requested) => Verdict::Cancel,
-        Ending::Dropped(_) => return Some(Outcome::Release),
+        Ending::Dropped(_) => return Outcome::Release,
     };
-    Some(match (verdict, told) {
+    match (verdict, told) {
         (Verdict::Discard { error }, _) => Outcome::Discard {
             error: error_text(error.as_ref()),
         },
@@ -276,7 +272,7 @@ fn judge(
         (Verdict::Retry { .. } | Verdict::Cancel, Some(Cancellation::Shutdown)) => Outcome::Release,
         (Verdict::Cancel, _) => Outcome::Cancelled,
         (Verdict::Retry { after, error }, _) => fail(error_text(error.as_ref()), after),
-    })
+    }
 }
 
 /// How long a job waits when what says it has panicked.

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::attempt::Attempt;
 use super::epoch::Epoch;
 use super::health::Pulse;
-use super::shared::{Shared, pause};
+use super::shared::{Phase, Shared, pause};
 use crate::store::{Claim, Claimed, Wake, Wakeups};
 use crate::{LeaseId, QueueName};
 
@@ -44,7 +44,7 @@ impl Queue {
         *self.empty.borrow() >= look
     }
 
-    /// Claims jobs as they come, and starts them.
+    /// Claims jobs as they come, and starts them, until the worker is to end.
     pub(super) async fn claim_jobs(&self, shared: &Arc<Shared>, pulse: &Pulse) {
         let mut wakeups = None;
         let mut errors = 0;
@@ -52,7 +52,13 @@ impl Queue {
         loop {
             pulse.beat();
             let poll = shared.settings.poll_interval;
-            let Ok(ready) = timeout(poll, self.ready(shared)).await else {
+            // A claim that is under way is not dropped: what it brings is given back at once.
+            let ready = tokio::select! {
+                biased;
+                () = shared.reached(Phase::Draining) => return,
+                ready = timeout(poll, self.ready(shared)) => ready,
+            };
+            let Ok(ready) = ready else {
                 continue;
             };
             if wakeups.is_none() {
@@ -85,6 +91,7 @@ impl Queue {
                     if !is_full {
                         tokio::select! {
                             biased;
+                            () = shared.reached(Phase::Draining) => return,
                             _ = looks.changed() => {}
                             () = wait(wakeups.as_deref_mut(), poll) => {}
                         }

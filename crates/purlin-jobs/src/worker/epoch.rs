@@ -147,3 +147,38 @@ impl Drop for Registration {
         self.epoch.state().jobs.remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_comes_when_all_are_told_to_stop_is_told_too() {
+        let valid_until = Instant::now() + Duration::from_secs(12);
+        let epoch = Arc::new(Epoch::new(WorkerId::new(), valid_until));
+        let early = epoch.register(JobId::new());
+        assert_eq!(early.told(), None);
+        assert_eq!(epoch.cancel_all(Cancellation::LeaseLost), Some(1));
+        let late = epoch.register(JobId::new());
+        assert_eq!(
+            [early.told(), late.told()],
+            [Some(Cancellation::LeaseLost); 2]
+        );
+        assert_eq!(epoch.cancel_all(Cancellation::Shutdown), None);
+        assert_eq!(late.told(), Some(Cancellation::LeaseLost));
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stays_unless_the_lease_is_lost() {
+        let epoch = Arc::new(Epoch::new(WorkerId::new(), Instant::now()));
+        let job = JobId::new();
+        let registration = epoch.register(job);
+        epoch.cancel(job, Cancellation::Requested);
+        epoch.cancel_all(Cancellation::Shutdown);
+        assert_eq!(registration.told(), Some(Cancellation::Requested));
+        epoch.cancel_all(Cancellation::LeaseLost);
+        assert_eq!(registration.told(), Some(Cancellation::LeaseLost));
+    }
+}

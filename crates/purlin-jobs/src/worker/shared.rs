@@ -188,25 +188,22 @@ impl Shared {
         });
     }
 
-    /// Runs a loop until this phase, and starts it again when it panics.
+    /// Runs a loop until it returns or the worker has ended, and starts it again when it panics.
     pub(super) async fn supervise<F: Future<Output = ()>>(
         &self,
-        until: Phase,
         pulse: &Pulse,
         run: impl Fn() -> F,
     ) {
         let supervised = async {
-            loop {
-                if let Err(reason) = CatchPanic::new(run()).await {
-                    let (part, reason) = (pulse.name.as_str(), reason.as_str());
-                    self.emit(&Event::LoopRestarted { part, reason });
-                }
+            while let Err(reason) = CatchPanic::new(run()).await {
+                let (part, reason) = (pulse.name.as_str(), reason.as_str());
+                self.emit(&Event::LoopRestarted { part, reason });
                 sleep(pause(1).min(pulse.interval())).await;
             }
         };
         tokio::select! {
             biased;
-            () = self.reached(until) => {}
+            () = self.reached(Phase::Ended) => {}
             () = supervised => {}
         }
     }

@@ -26,7 +26,7 @@ pub(crate) const fn secs(secs: u64) -> Duration {
 }
 
 /// Nothing that is waited for takes longer, in virtual time.
-const LONG: Duration = secs(7 * 24 * 3600);
+const LONG: Duration = secs(2 * 3600);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Probe {
@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Refused,
     /// It was done, but the answer is an error.
     ReplyLost,
+    /// It was done, but the answer takes a second.
+    ReplySlow,
     /// No answer.
     Hangs,
     Panics,
@@ -138,6 +140,11 @@ impl Store {
             None => effect.await,
             Some(Fault::Refused) => Err(error),
             Some(Fault::ReplyLost) => effect.await.and(Err(error)),
+            Some(Fault::ReplySlow) => {
+                let done = effect.await;
+                tokio::time::sleep(secs(1)).await;
+                done
+            }
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Panics) => panic!("{call} panics"),
             Some(Fault::NoTables) => Err(StoreError::new(StoreErrorKind::Schema, "faulty", call)),

@@ -60,6 +60,24 @@ async fn a_shutdown_lets_jobs_end_then_cancels_then_drops_them_and_spends_no_att
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_claim_brings_after_the_shutdown_is_released_at_once() {
+    let (store, log) = (Store::new(), Log::default());
+    let running = start(worker(&store, &log, |_, _| std::future::pending()));
+    enqueue(&store, probe(1)).await;
+    log.has("started 1", 1).await;
+    store.fail("claim", Fault::ReplySlow, 1);
+    let id = enqueue(&store, probe(2)).await;
+    store.called("claim", store.calls("claim") + 1).await;
+    let begun = Instant::now();
+    let ending = running.ask_to_end();
+    log.has("released 1", 1).await;
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    assert_eq!(store.view(id).await.unwrap().state, State::Ready);
+    ending.await.unwrap().unwrap();
+    assert_eq!(log.count("started 1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_has_ended_is_not_known_to_the_store() {
     let (store, log) = (Store::new(), Log::default());
     let running = start(worker(&store, &log, |_, _| std::future::pending()));

@@ -208,3 +208,24 @@ async fn settlements_are_told_together_when_there_are_many() {
         store.calls("settle")
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_settlements_gets_no_end_of_claims() {
+    let (store, log) = (Store::new(), Log::default());
+    let jobs = purlin_jobs::Jobs::new(store.inner.clone());
+    jobs.enqueue_many((0..25_000).map(probe)).await.unwrap();
+    store.fail("settle", Fault::Refused, u32::MAX);
+    let worker = worker(&store, &log, |_, _| async { Ok(()) });
+    let running = start(worker.with_queue(purlin_jobs::QueueName::DEFAULT, 1_000));
+    sleep(secs(60)).await;
+    // 10 000 that are under way, as many that wait for it, and the slots.
+    let begun = log.count("started 1");
+    assert!(
+        (10_000..=21_000).contains(&begun),
+        "{begun} jobs were begun"
+    );
+    store.heal();
+    log.has("done 1", 25_000).await;
+    assert_eq!(log.count("started 1"), 25_000);
+    running.end().await.unwrap();
+}

@@ -87,6 +87,28 @@ async fn handlers_say_when_and_whether_a_job_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_worker_has_put_off_itself_is_not_late() {
+    let (store, log) = (Store::new(), Log::default());
+    let running = start(
+        worker(&store, &log, |_, context: JobContext| async move {
+            let attempt = context.info().attempt;
+            if attempt == 1 {
+                Err(JobError::retry_after(secs(7), "later"))
+            } else {
+                Ok(())
+            }
+        })
+        .with_poll_interval(secs(600)),
+    );
+    store.called("promote", 1).await;
+    enqueue(&store, probe(1)).await;
+    let begun = Instant::now();
+    log.has("done 2", 1).await;
+    assert_eq!(begun.elapsed().as_secs(), 7);
+    running.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_can_cancel_its_job() {
     let (store, log) = (Store::new(), Log::default());
     let id = enqueue(&store, probe(1)).await;
