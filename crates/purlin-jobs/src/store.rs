@@ -37,6 +37,7 @@ mod records;
 mod sqlite;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -103,6 +104,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
 
     /// Makes up to `limit` scheduled jobs ready whose time has come, and says when the next one's will.
     async fn promote(&self, limit: u32) -> Result<Promoted, StoreError>;
+
+    /// The same jobs, over a connection of its own that is made when it is first used. Heartbeats have
+    /// one: they run on another thread, in a runtime of their own, and must not wait until handlers give
+    /// a connection back.
+    fn apart(&self) -> Arc<dyn JobStore>;
 
     /// Hears of jobs in these queues from now on. Whoever claims after this call has returned, and
     /// then waits, misses nothing but what the next one of his polls will find.

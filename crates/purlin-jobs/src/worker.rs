@@ -113,12 +113,10 @@ use crate::{
 /// that is later than the lease: 4/5 of it after the last heartbeat that the store has answered, the
 /// worker drops its jobs, since another one may have them by then, and begins anew when it can.
 ///
-/// *A handler blocks its thread.* Heartbeats go on, on a thread of their own. With a store whose
-/// connections are driven by the runtime that opened them, such as a pool of sqlx, they need
-/// [a store of their own](Self::with_heartbeat_store) for that.
+/// *A handler blocks its thread, or handlers hold all connections.* Heartbeats go on, on a thread and
+/// [a connection](crate::JobStore::apart) of their own.
 pub struct Worker {
     store: Arc<dyn JobStore>,
-    heartbeat_store: Option<Arc<dyn JobStore>>,
     spawn_heartbeat: Option<Spawn>,
     handlers: HashMap<&'static str, Arc<dyn Handler>>,
     registered_twice: Option<&'static str>,
@@ -144,7 +142,6 @@ impl Worker {
     pub fn from_shared(store: Arc<dyn JobStore>) -> Self {
         Self {
             store,
-            heartbeat_store: None,
             spawn_heartbeat: None,
             handlers: HashMap::new(),
             registered_twice: None,
@@ -272,14 +269,6 @@ impl Worker {
         self
     }
 
-    /// Sends heartbeats through this store, which is another connection to the same one. It is used
-    /// from the thread of the heartbeat only, and should make its connections there.
-    #[must_use]
-    pub fn with_heartbeat_store(mut self, store: impl JobStore) -> Self {
-        self.heartbeat_store = Some(Arc::new(store));
-        self
-    }
-
     /// Runs the heartbeat where this function puts it, instead of on a thread of its own: for tests
     /// in virtual time, by `tokio::spawn`.
     #[must_use]
@@ -377,10 +366,8 @@ impl Worker {
         let queues = queues.into_iter();
         let queues = queues.map(|(name, slots)| Arc::new(Queue::new(name, slots)));
         let (sender, finished) = mpsc::channel(settle::WAITING);
-        let heartbeat_store = self.heartbeat_store;
         let shared = Shared::new(
             Arc::clone(&self.store),
-            heartbeat_store.unwrap_or(self.store),
             self.settings,
             self.handlers,
             queues.collect(),
@@ -440,7 +427,7 @@ async fn join(shared: &Shared) -> Result<(), WorkerError> {
     let worker = WorkerId::new();
     let mut errors = 0;
     loop {
-        match shared.join(worker).await {
+        match shared.join(&*shared.store, worker).await {
             Ok(()) => return Ok(()),
             Err(error) if is_lasting(&error) => return Err(WorkerError::Join(error)),
             Err(error) => {
@@ -510,7 +497,8 @@ fn start_heartbeat(
     let shared = Arc::clone(shared);
     let (ended, has_ended) = oneshot::channel();
     let heartbeat = async move {
-        let beat = || shared.keep_alive(&pulse);
+        let store = shared.store.apart();
+        let beat = || shared.keep_alive(&*store, &pulse);
         shared.supervise(&pulse, beat).await;
         let _ = ended.send(());
     };

@@ -544,6 +544,10 @@ impl JobStore for MemoryStore {
         Ok(Promoted { jobs, next_in })
     }
 
+    fn apart(&self) -> Arc<dyn JobStore> {
+        Arc::new(self.clone())
+    }
+
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
     }

@@ -15,7 +15,7 @@ use purlin_store::{
 };
 use sqlx::{
     PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
-    postgres::{PgArguments, PgRow, types::PgInterval},
+    postgres::{PgArguments, PgPoolOptions, PgRow, types::PgInterval},
     query::Query,
 };
 use tokio::time::Instant;
@@ -443,6 +443,14 @@ impl JobStore for PostgresStore {
         deadline(NAME, "promote", self.timeout, self.try_promote(limit)).await
     }
 
+    fn apart(&self) -> Arc<dyn JobStore> {
+        let pool = single(&self.pool);
+        Arc::new(Self {
+            pool,
+            ..self.clone()
+        })
+    }
+
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         if !self.listens || !self.is_session() {
             return Ok(Box::new(Deaf));
@@ -463,6 +471,15 @@ impl fmt::Debug for PostgresStore {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// One connection, which is made when it is needed and kept, to the server of `pool`.
+fn single(pool: &PgPool) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with((*pool.connect_options()).clone())
 }
 
 /// As long as nobody will wait for, since a date of Postgres has an end too.

@@ -18,7 +18,7 @@ use purlin_store::sqlite::begin_immediate;
 use purlin_store::{
     Clock, Migration, Migrations, SqliteMigrator, StoreError, SystemClock, deadline, unix_micros,
 };
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
@@ -339,6 +339,18 @@ impl JobStore for SqliteStore {
             self.wake();
         }
         Ok(promoted)
+    }
+
+    fn apart(&self) -> Arc<dyn JobStore> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with((*self.pool.connect_options()).clone());
+        Arc::new(Self {
+            pool,
+            ..self.clone()
+        })
     }
 
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {

@@ -17,7 +17,6 @@ use crate::{Backoff, Cancellation, Event, JobStore, Observer, PayloadCodec};
 /// What the parts of a running worker have in common.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn JobStore>,
-    pub(super) heartbeat_store: Arc<dyn JobStore>,
     pub(super) settings: Settings,
     pub(super) handlers: HashMap<&'static str, Arc<dyn Handler>>,
     kinds: Vec<String>,
@@ -70,7 +69,6 @@ pub(super) enum Phase {
 impl Shared {
     pub(super) fn new(
         store: Arc<dyn JobStore>,
-        heartbeat_store: Arc<dyn JobStore>,
         settings: Settings,
         handlers: HashMap<&'static str, Arc<dyn Handler>>,
         queues: Vec<Arc<Queue>>,
@@ -80,7 +78,6 @@ impl Shared {
         kinds.sort_unstable();
         Self {
             store,
-            heartbeat_store,
             settings,
             handlers,
             kinds,

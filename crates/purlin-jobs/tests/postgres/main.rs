@@ -10,3 +10,4 @@ mod plans;
 mod schema;
 mod wakeups;
 mod wal;
+mod working;

@@ -123,7 +123,7 @@ async fn every_call_is_all_or_nothing() {
     })
     .await;
     all_or_nothing(&place, async |store| {
-        store.join(worker(3), HOUR).await.unwrap()
+        store.join(worker(3), HOUR).await.unwrap();
     })
     .await;
     all_or_nothing(&place, async |store| {
@@ -162,7 +162,7 @@ async fn every_call_is_all_or_nothing() {
     all_or_nothing(&place, async |store| store.cancel(id(8)).await.unwrap()).await;
     all_or_nothing(&place, async |store| store.replay(id(7)).await.unwrap()).await;
     all_or_nothing(&place, async |store| {
-        store.purge_finished(MINUTE * 0, 10).await.unwrap()
+        store.purge_finished(Duration::ZERO, 10).await.unwrap()
     })
     .await;
     // Nothing is left in the way of anybody.

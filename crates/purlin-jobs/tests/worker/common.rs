@@ -206,6 +206,10 @@ impl JobStore for Store {
         self.call("promote", self.inner.promote(limit)).await
     }
 
+    fn apart(&self) -> Arc<dyn JobStore> {
+        Arc::new(self.clone())
+    }
+
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         self.call("wakeups", self.inner.wakeups(queues)).await
     }

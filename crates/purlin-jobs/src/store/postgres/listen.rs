@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use purlin_store::SchemaName;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -49,11 +49,7 @@ impl Ear {
         channel: String,
         queues: &[QueueName],
     ) -> Result<Self, sqlx::Error> {
-        let single = PgPoolOptions::new()
-            .max_connections(1)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with((*pool.connect_options()).clone());
+        let single = super::single(pool);
         let first = listen(&single, &channel).await?;
         let heard = Arc::new(Notify::new());
         let (queues, told) = (queues.to_vec(), Arc::clone(&heard));
