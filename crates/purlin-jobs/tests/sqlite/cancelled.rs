@@ -1,5 +1,7 @@
 //! Futures that are dropped at every await, as those of a client that hangs up.
 
+use std::time::Duration;
+
 use purlin_jobs::store::{Outcome, Rescue, Settled, Settlement};
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,
@@ -123,7 +125,7 @@ async fn every_call_is_all_or_nothing() {
     })
     .await;
     all_or_nothing(&place, async |store| {
-        store.join(worker(3), HOUR).await.unwrap()
+        store.join(worker(3), HOUR).await.unwrap();
     })
     .await;
     all_or_nothing(&place, async |store| {
@@ -162,7 +164,7 @@ async fn every_call_is_all_or_nothing() {
     all_or_nothing(&place, async |store| store.cancel(id(8)).await.unwrap()).await;
     all_or_nothing(&place, async |store| store.replay(id(7)).await.unwrap()).await;
     all_or_nothing(&place, async |store| {
-        store.purge_finished(MINUTE * 0, 10).await.unwrap()
+        store.purge_finished(Duration::ZERO, 10).await.unwrap()
     })
     .await;
     // Nothing is left in the way of anybody.
