@@ -18,6 +18,7 @@ async fn position(pool: &PgPool) -> i64 {
 
 /// In batches, with a payload of 30 bytes, apart from the pages that are copied after a checkpoint.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the figure is what the test is for")]
 async fn a_job_costs_no_more_than_600_bytes() {
     let Some(server) = PostgresServer::start() else {
         return;

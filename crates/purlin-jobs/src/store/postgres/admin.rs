@@ -93,13 +93,15 @@ impl JobAdmin for PostgresStore {
     }
 
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        // Nothing is as old as that, and a date of Postgres has a beginning.
+        const OLDEST: Duration = Duration::from_secs(1_000 * 365 * 86_400);
         deadline(NAME, "purge finished", Duration::MAX, async {
             let mut left = limit;
             loop {
                 let batch = left.min(BATCH);
                 let query = self
                     .query(&self.sql.purge_finished)
-                    .bind(interval(age))
+                    .bind(interval(age.min(OLDEST)))
                     .bind(i64::from(batch));
                 let purged = super::saturating(self.execute(query).await?);
                 left -= purged;

@@ -271,18 +271,20 @@ select case when exists (select from found) then pg_notify($3, '')::text end as 
 const IS_ANY_DEAD: &str =
     "select exists (select from {workers} w where w.expires_at <= {now}) as is_any";
 
-/// A worker that claims at this moment is left for the next time.
-const LOCK_DEAD: &str = "select w.id from {workers} w where w.expires_at <= {now}
-    order by w.expires_at limit $2 for update skip locked";
+/// Nobody is alive again after this. It waits for claims that are under way, so that who looks for their
+/// leases after it has committed sees them.
+const MARK_DEAD: &str = "update {workers} set expires_at = '-infinity' where id = any (array (
+    select w.id from {workers} w where w.expires_at <= {now} and w.expires_at > '-infinity'
+    order by w.expires_at, w.id limit $2 for update))";
 
-/// So that no settlement is under way. Who joined his work to a transaction is not waited for.
-const LOCK_LEASES: &str = "select l.id from {leases} l where l.worker = any ($1)
-    order by l.id for no key update";
-
-/// Of workers and leases that are locked. A job whose work is about to be committed is left, with its
-/// lease and its worker, for the next time.
-const RESCUE: &str = "with held as materialized (
-    select l.id, l.ids from {leases} l where l.worker = any ($2)),
+/// Settlements are waited for. A job whose work is about to be committed is left, with its lease and
+/// its worker, for the next time.
+const RESCUE: &str = "with marked as materialized (
+    select w.id from {workers} w where w.expires_at = '-infinity'
+    order by w.id limit $2 for update),
+held as materialized (
+    select l.id, l.ids from {leases} l where l.worker = any (array (select id from marked))
+    order by l.id for no key update),
 found as materialized (
     select {fixed}, failures, least(crashes + 1, 32767)::smallint as crashes,
         case when dies then {now} else failed_at end as failed_at,
@@ -308,13 +310,14 @@ shrunk as (
             select id from rest except select id from dropped))
         and l.id = rest.id),
 forgotten as (
-    delete from {workers} w where w.id = any ($2) and not exists (
+    delete from {workers} w where w.id = any (array (select id from marked)) and not exists (
         select from {leases} l
         where l.worker = w.id and l.id <> all (array (select id from dropped)))
     returning w.id)
 select (select count(*) from forgotten) as workers,
     (select count(*) from found where state is null) as ready,
     (select count(*) from found where state = 3) as dead,
+    (select count(*) from marked) > (select count(*) from forgotten) as is_any_left,
     case when exists (select from found where state is null) then pg_notify($5, '')::text end as told";
 
 const PROMOTE: &str = "with due as (
@@ -450,6 +453,8 @@ const RESUME: &str = "with resumed as (
     update {queues} set is_paused = false where name = $1 and is_paused returning name)
 select pg_notify($2, name)::text as told from resumed";
 
+const NEXT_IN: &str = "select min(s.run_at) - {now} as next_in from {scheduled} s";
+
 const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
     select first.id from (
         select f.id from {finished} f where f.ended_at <= {now} - $2::interval
@@ -485,10 +490,10 @@ pub(super) struct Statements {
     pub(super) forget: SqlStr,
     pub(super) give_back: SqlStr,
     pub(super) is_any_dead: SqlStr,
-    pub(super) lock_dead: SqlStr,
-    pub(super) lock_leases: SqlStr,
+    pub(super) mark_dead: SqlStr,
     pub(super) rescue: SqlStr,
     pub(super) promote: SqlStr,
+    pub(super) next_in: SqlStr,
     pub(super) cancel: SqlStr,
     pub(super) replay: SqlStr,
     pub(super) get: SqlStr,
@@ -556,10 +561,10 @@ impl Statements {
             forget: text(FORGET),
             give_back: text(GIVE_BACK),
             is_any_dead: text(IS_ANY_DEAD),
-            lock_dead: text(LOCK_DEAD),
-            lock_leases: text(LOCK_LEASES),
+            mark_dead: text(MARK_DEAD),
             rescue: text(RESCUE),
             promote: text(PROMOTE),
+            next_in: text(NEXT_IN),
             cancel: text(CANCEL),
             replay: text(REPLAY),
             get: text(GET),
