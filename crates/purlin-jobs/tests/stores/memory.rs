@@ -35,5 +35,5 @@ mod contract {
 
 #[test]
 fn histories() {
-    crate::model::compare(512, memory);
+    crate::model::compare(256, memory);
 }

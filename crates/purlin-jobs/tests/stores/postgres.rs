@@ -1,17 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use purlin_jobs::testing::conformance::{Harness, start};
+use purlin_jobs::testing::conformance::{Harness, TransactionalHarness, start};
 use purlin_jobs::{JobAdmin, PostgresStore};
 use purlin_store::postgres::PostgresConfig;
 use purlin_store::testing::ManualClock;
 use purlin_testkit::TestDatabase;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 /// One database, with two pools as of two instances.
 struct Database {
     store: PostgresStore,
     second: PostgresStore,
+    pool: PgPool,
     clock: ManualClock,
     _database: TestDatabase,
 }
@@ -28,13 +29,15 @@ async fn connect(url: &str) -> PgPool {
 
 async fn database() -> Option<Database> {
     let database = TestDatabase::create()?;
+    let pool = connect(&database.url()).await;
     let clock = ManualClock::new(start());
-    let store = PostgresStore::new(connect(&database.url()).await).with_clock(clock.clone());
+    let store = PostgresStore::new(pool.clone()).with_clock(clock.clone());
     store.migrate().await.unwrap();
     let second = PostgresStore::new(connect(&database.url()).await).with_clock(clock.clone());
     Some(Database {
         store,
         second,
+        pool,
         clock,
         _database: database,
     })
@@ -54,6 +57,37 @@ impl Harness for Database {
     }
 }
 
+impl TransactionalHarness for Database {
+    type Connection = PgConnection;
+    type Transaction = Transaction<'static, Postgres>;
+    type Store = PostgresStore;
+
+    fn transactional_store(&self) -> &PostgresStore {
+        &self.store
+    }
+
+    async fn begin(&self) -> Self::Transaction {
+        self.pool.begin().await.unwrap()
+    }
+
+    async fn commit(&self, transaction: Self::Transaction) {
+        transaction.commit().await.unwrap();
+    }
+
+    async fn roll_back(&self, transaction: Self::Transaction) {
+        transaction.rollback().await.unwrap();
+    }
+}
+
 mod contract {
     purlin_jobs::store_conformance!(super::database());
+}
+
+mod transactions {
+    purlin_jobs::transactional_store_conformance!(super::database());
+}
+
+#[test]
+fn histories() {
+    crate::model::compare(24, database);
 }

@@ -81,3 +81,8 @@ mod contract {
 mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
 }
+
+#[test]
+fn histories() {
+    crate::model::compare(64, file);
+}
