@@ -68,12 +68,12 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A worker that has been told to end leaves nothing undone that others cannot do.
+/// For the log only: what a worker leaves undone when it was told to end, others do.
 pub(crate) fn complain(ended: Result<Result<(), WorkerError>, JoinError>) {
     let error: Box<dyn Error> = match ended {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.into(),
         Err(error) => error.into(),
     };
-    tracing::warn!(%error, "the worker");
+    tracing::warn!(%error, "the worker did not end well");
 }
