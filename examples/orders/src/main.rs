@@ -106,7 +106,8 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
             };
             match command {
                 Command::Serve { with_worker } => {
-                    start(&config, server::run(&config, *with_worker))?
+                    let serve = server::run(&config, *with_worker);
+                    start(&config, serve)?;
                 }
                 Command::Work => start(&config, worker::run(&config))?,
                 _ => {
