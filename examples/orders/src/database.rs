@@ -5,6 +5,7 @@
 //! The SQL is the same text for both, and [`on_both`] compiles each call twice.
 
 mod migrations;
+mod queue;
 mod timestamp;
 mod url;
 
@@ -18,6 +19,7 @@ use purlin_store::{
 };
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub(crate) use queue::JobQueue;
 pub(crate) use url::DatabaseUrl;
 
 /// How long to wait for a free connection, and on SQLite for another writer. Shorter than
@@ -101,6 +103,9 @@ impl Database {
                     .migrate(&pool)
                     .await?;
                 PostgresStore::new(pool.clone()).migrate().await?;
+                purlin_jobs::PostgresStore::new(pool.clone())
+                    .migrate()
+                    .await?;
                 Ok(Self::Postgres(pool))
             }
             DatabaseUrl::Sqlite { path } => {
@@ -111,6 +116,9 @@ impl Database {
                     .migrate(&pool)
                     .await?;
                 SqliteStore::new(pool.clone()).migrate().await?;
+                purlin_jobs::SqliteStore::new(pool.clone())
+                    .migrate()
+                    .await?;
                 Ok(Self::Sqlite(pool))
             }
         }
@@ -142,6 +150,11 @@ impl Database {
             }
             Self::Sqlite(pool) => IdempotencyRecords::Sqlite(SqliteStore::new(pool.clone())),
         }
+    }
+
+    /// The queue of jobs. To be made once, as the records of keys.
+    pub(crate) fn job_queue(&self) -> JobQueue {
+        JobQueue::new(self)
     }
 
     /// Asks the database for a sign of life.

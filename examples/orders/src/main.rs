@@ -10,6 +10,7 @@ mod repository;
 mod server;
 mod service;
 mod welcome;
+mod worker;
 
 use std::{
     error::Error,
@@ -24,8 +25,10 @@ use orders::fake_provider;
 const HELP: &str = "\
 Products, orders and payments over HTTP, on an SQLite file or on Postgres.
 
-Usage: orders [--check-config | --help | --version]
+Usage: orders [worker | --no-worker | --check-config | --help | --version]
 
+  worker          run jobs, and serve nothing
+  --no-worker     serve, and leave jobs to `orders worker`; by default the server runs them too
   --check-config  print the configuration without secrets, or all that is wrong with it
   --help          print this
   --version       print the version
@@ -37,10 +40,18 @@ const NO_MEANING: &str = "is set, and means nothing here";
 
 /// What the command line asks for.
 enum Command {
-    Serve,
+    Serve { with_worker: bool },
+    Work,
     CheckConfig,
     Help,
     Version,
+}
+
+impl Command {
+    /// Whether nothing has been said that `worker` or `--no-worker` would contradict.
+    fn is_default(&self) -> bool {
+        matches!(self, Self::Serve { with_worker: true })
+    }
 }
 
 fn main() -> ExitCode {
@@ -57,11 +68,13 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Result<Command, lexopt::Error> {
-    use lexopt::Arg::{Long, Short};
-    let mut command = Command::Serve;
+    use lexopt::Arg::{Long, Short, Value};
+    let mut command = Command::Serve { with_worker: true };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         command = match argument {
+            Value(value) if value == "worker" && command.is_default() => Command::Work,
+            Long("no-worker") if command.is_default() => Command::Serve { with_worker: false },
             Long("check-config") => Command::CheckConfig,
             Long("help") | Short('h') => Command::Help,
             Long("version") | Short('V') => Command::Version,
@@ -81,7 +94,7 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
             fake_provider::VARIABLES
         )?,
         Command::Version => writeln!(out, "orders {}", env!("CARGO_PKG_VERSION"))?,
-        Command::CheckConfig | Command::Serve => {
+        Command::CheckConfig | Command::Serve { .. } | Command::Work => {
             let config = match Config::from_vars(std::env::vars_os()) {
                 Ok(config) => config,
                 Err(errors) => {
@@ -91,20 +104,28 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
                     return Ok(ExitCode::FAILURE);
                 }
             };
-            if matches!(command, Command::CheckConfig) {
-                for name in &config.unknown {
-                    complain(format_args!("orders: {name} {NO_MEANING}"));
+            match command {
+                Command::Serve { with_worker } => {
+                    let serve = server::run(&config, *with_worker);
+                    start(&config, serve)?;
                 }
-                writeln!(out, "{config}")?;
-            } else {
-                serve(&config)?;
+                Command::Work => start(&config, worker::run(&config))?,
+                _ => {
+                    for name in &config.unknown {
+                        complain(format_args!("orders: {name} {NO_MEANING}"));
+                    }
+                    writeln!(out, "{config}")?;
+                }
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+fn start(
+    config: &Config,
+    program: impl Future<Output = Result<(), Box<dyn Error>>>,
+) -> Result<(), Box<dyn Error>> {
     log::init(config);
     for name in &config.unknown {
         tracing::warn!("{name} {NO_MEANING}");
@@ -112,10 +133,10 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let served = runtime.block_on(server::run(config));
-    // Requests that did not end in time are dropped here, where they stand.
+    let ended = runtime.block_on(program);
+    // What did not end in time is dropped here, where it stands.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    served
+    ended
 }
 
 /// Writes to stderr; where that is closed nobody is there to be told.

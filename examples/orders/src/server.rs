@@ -17,6 +17,7 @@ use orders::{
     fake_provider,
     listen::{Signals, accept},
 };
+use purlin_jobs::{Worker, WorkerError};
 use purlin_store::SystemClock;
 use tokio::{
     net::TcpListener,
@@ -31,15 +32,15 @@ use crate::{
     http::{App, Health, Keys},
     provider::Provider,
     service::{Orders, Payments, Products},
-    welcome,
+    welcome, worker,
 };
 
-/// How long requests that are under way at the signal may take. Container platforms kill after 30 s
-/// by default, some after 10 s.
-const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+/// How long requests and jobs that are under way at the signal may take. Container platforms kill
+/// after 30 s by default, some after 10 s.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long the last connections to the database may take to close.
-const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How often expired idempotency records are looked for. Answers are kept for a day.
 const PURGE_INTERVAL: Duration = Duration::from_secs(300);
@@ -49,15 +50,13 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(300);
 /// meets a connection that has just been closed.
 const HEADER_LIMIT: Duration = Duration::from_secs(75);
 
-/// Serves until SIGTERM or SIGINT. A second signal ends the wait for requests that are under way.
-pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+/// Serves until SIGTERM or SIGINT, and runs jobs unless others do. A second signal ends the wait for
+/// what is under way.
+pub(crate) async fn run(config: &Config, with_worker: bool) -> Result<(), Box<dyn Error>> {
     // First, so that a signal during a slow start is not lost.
     let mut signals = Signals::listen()?;
-    let database = tokio::select! {
-        opened = Database::open(&config.database) => {
-            opened.map_err(|error| cannot(format!("open {}", config.database), error))?
-        }
-        () = signals.next() => return Ok(()),
+    let Some(database) = open_database(config, &mut signals).await? else {
+        return Ok(());
     };
     let listener = TcpListener::bind(config.addr)
         .await
@@ -72,6 +71,8 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     let provider = Provider::new(payment_url.clone());
     let (draining, is_draining) = watch::channel(false);
+    let queue = database.job_queue();
+    let worker = with_worker.then(|| worker::worker(&database, &queue));
     let clock = Arc::new(SystemClock);
     let records = database.idempotency_records();
     let redis = config.redis.as_ref().map(|url| url.config().open());
@@ -84,24 +85,25 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         App {
             keys: keys.clone(),
             products: Products::new(database.clone(), clock.clone()),
-            orders: Orders::new(database.clone(), clock.clone()),
+            orders: Orders::new(database.clone(), queue, clock.clone()),
             payments: Payments::new(database.clone(), clock, provider),
-            health: Health::new(database.clone(), is_draining),
+            health: Health::new(database.clone(), is_draining.clone()),
         },
         &config.cors,
     );
     let addr = listener.local_addr()?;
-    tracing::info!(%addr, database = %config.database, payments = %payment_url, "listening");
+    tracing::info!(%addr, database = %config.database, payments = %payment_url, with_worker, "listening");
     tracing::warn!("callers are not authenticated");
     if let Err(error) = welcome::print(addr, &payment_url) {
         tracing::warn!(%error, "nobody reads what is printed");
     }
 
+    let mut working = tokio::spawn(work(worker, is_draining));
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT);
-    loop {
+    let ended_early = loop {
         tokio::select! {
             stream = accept(&listener) => {
                 let io = TokioIo::new(stream);
@@ -114,18 +116,25 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
                     }
                 });
             }
-            () = signals.next() => break,
+            () = signals.next() => break None,
+            ended = &mut working => break Some(ended),
         }
-    }
+    };
 
     // New connections are refused from here on.
     drop(listener);
     draining.send_replace(true);
     tracing::info!(connections = connections.count(), "stopping");
+    let drained = async {
+        connections.shutdown().await;
+        if ended_early.is_none() {
+            worker::complain(working.await);
+        }
+    };
     tokio::select! {
-        () = connections.shutdown() => {}
-        () = sleep(DRAIN_LIMIT) => tracing::warn!("requests are still under way; leaving them"),
-        () = signals.next() => tracing::warn!("told twice; leaving requests that are under way"),
+        () = drained => {}
+        () = sleep(DRAIN_LIMIT) => tracing::warn!("work is still under way; leaving it"),
+        () = signals.next() => tracing::warn!("told twice; leaving what is under way"),
     }
     // Those whose clients have left have no connection that is waited for.
     if let Err(error) = keys.drain(CLOSE_LIMIT).await {
@@ -133,7 +142,35 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     let _ = timeout(CLOSE_LIMIT, database.close()).await;
     tracing::info!("stopped");
-    Ok(())
+    ended_early.map_or(Ok(()), |ended| Ok(ended??))
+}
+
+/// Runs jobs, if there is a worker, until the service stops.
+async fn work(
+    worker: Option<Worker>,
+    mut is_draining: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let stop = is_draining.wait_for(|is_draining| *is_draining);
+    match worker {
+        Some(worker) => worker.run_until(stop).await,
+        None => {
+            let _ = stop.await;
+            Ok(())
+        }
+    }
+}
+
+/// The database, with its tables; `None` after a signal.
+pub(crate) async fn open_database(
+    config: &Config,
+    signals: &mut Signals,
+) -> Result<Option<Database>, StartError> {
+    tokio::select! {
+        opened = Database::open(&config.database) => opened
+            .map(Some)
+            .map_err(|error| cannot(format!("open {}", config.database), error)),
+        () = signals.next() => Ok(None),
+    }
 }
 
 /// Deletes the records of keys that have expired, for as long as the server runs.
@@ -175,7 +212,7 @@ async fn start_fake_provider(
 /// What could not be done at start, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}")]
-struct StartError {
+pub(crate) struct StartError {
     what: String,
     source: Box<dyn Error + Send + Sync>,
 }

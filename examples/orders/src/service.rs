@@ -5,9 +5,11 @@ mod error;
 mod orders;
 mod payments;
 mod products;
+mod receipts;
 mod unit_of_work;
 
 pub(crate) use error::Error;
 pub(crate) use orders::Orders;
 pub(crate) use payments::Payments;
 pub(crate) use products::Products;
+pub(crate) use receipts::{Receipt, Receipts};

@@ -178,6 +178,7 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     transaction.commit().await.unwrap();
 
     store.promote(10).await.unwrap();
+    store.promote(0).await.unwrap();
     assert!(store.replay(ids[3]).await.unwrap());
     assert!(store.get(ids[3]).await.unwrap().is_some());
     let page = Page {

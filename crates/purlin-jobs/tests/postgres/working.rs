@@ -21,8 +21,8 @@ impl Job for Greedy {
 fn extended(url: String, times: usize) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all();
-        let runtime = { runtime }.build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
             let mut connection = PgConnection::connect(&url).await.unwrap();
             let mut seen = std::collections::BTreeSet::new();
@@ -65,7 +65,9 @@ async fn heartbeats_need_neither_the_pool_nor_the_runtime_of_the_handlers() {
         async move {
             let held = hold_all(&pool).await;
             // A lease has three heartbeats.
-            extended(url, 4).recv_timeout(MINUTE).expect("heartbeats go on");
+            extended(url, 4)
+                .recv_timeout(MINUTE)
+                .expect("heartbeats go on");
             drop(held);
             Ok(())
         }

@@ -71,7 +71,9 @@ async fn a_worker_that_was_taken_for_dead_drops_its_jobs_and_settles_nothing() {
     let id = enqueue(&store, probe(1)).await;
     log.has("started 1", 1).await;
     store.fail("heartbeat", Fault::TakenAway, 1);
+    let taken = Instant::now();
     log.has("lease_lost", 1).await;
+    assert!(taken.elapsed() <= secs(5), "by the next heartbeat");
     log.has("started 1", 2).await;
     assert_eq!(store.calls("settle"), 0);
     log.has("done 1", 1).await;

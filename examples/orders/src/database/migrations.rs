@@ -25,6 +25,13 @@ pub(super) const POSTGRES: Migrations = Migrations::new(
             include_str!("../../migrations/postgres/0003_refusals.sql"),
             include_str!("../../migrations/postgres/0003_refusals.down.sql"),
         ),
+        Migration::new(
+            4,
+            "receipts",
+            1,
+            include_str!("../../migrations/postgres/0004_receipts.sql"),
+            include_str!("../../migrations/postgres/0004_receipts.down.sql"),
+        ),
     ],
 );
 
@@ -52,6 +59,13 @@ pub(super) const SQLITE: Migrations = Migrations::new(
             1,
             include_str!("../../migrations/sqlite/0003_refusals.sql"),
             include_str!("../../migrations/sqlite/0003_refusals.down.sql"),
+        ),
+        Migration::new(
+            4,
+            "receipts",
+            1,
+            include_str!("../../migrations/sqlite/0004_receipts.sql"),
+            include_str!("../../migrations/sqlite/0004_receipts.down.sql"),
         ),
     ],
 );

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use http::header::InvalidHeaderValue;
+use purlin_jobs::EnqueueError;
 use purlin_problem::{Problem, Violations, violation::VALIDATION};
 use purlin_store::{StoreError, StoreErrorKind};
 use serde::Serialize;
@@ -143,6 +144,10 @@ pub(crate) enum Error {
     #[problem(internal)]
     ChargeKey(#[source] InvalidHeaderValue),
 
+    #[error("job cannot be enqueued")]
+    #[problem(internal)]
+    Enqueue(#[source] EnqueueError),
+
     #[error("database failed")]
     #[problem(internal)]
     Database(#[source] StoreError),
@@ -167,6 +172,15 @@ impl From<StoreError> for Error {
             }
         } else {
             Self::Database(source)
+        }
+    }
+}
+
+impl From<EnqueueError> for Error {
+    fn from(source: EnqueueError) -> Self {
+        match source {
+            EnqueueError::Store(source) => source.into(),
+            source => Self::Enqueue(source),
         }
     }
 }

@@ -4,25 +4,30 @@ use purlin_problem::{JsonPointer, Violation, Violations};
 use purlin_store::Clock;
 
 use crate::{
-    database::{Connection, Database},
+    database::{Connection, Database, JobQueue},
     domain::{Customer, NewOrder, Order, OrderId, OrderItem, OrderStatus, Timestamp, total_cents},
     repository::{orders, products},
-    service::{Error, error::Short, unit_of_work},
+    service::{Error, Receipt, error::Short, unit_of_work},
 };
 
 /// What can be done with orders.
 #[derive(Debug, Clone)]
 pub(crate) struct Orders {
     database: Database,
+    queue: JobQueue,
     clock: Arc<dyn Clock>,
 }
 
 impl Orders {
-    pub(crate) fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Self { database, clock }
+    pub(crate) fn new(database: Database, queue: JobQueue, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database,
+            queue,
+            clock,
+        }
     }
 
-    /// Places an order and takes its stock, both or neither.
+    /// Places an order, takes its stock and has its receipt sent, all or nothing.
     pub(crate) async fn place(&self, customer: &Customer, new: &NewOrder) -> Result<Order, Error> {
         unit_of_work::run(&self.database, "place order", async || {
             let mut work = self.database.begin().await?;
@@ -94,7 +99,9 @@ impl Orders {
             note: new.note.clone(),
             created_at: Timestamp::now(&*self.clock),
         };
-        orders::insert(connection, &order).await?;
+        orders::insert(connection.reborrow(), &order).await?;
+        let receipt = Receipt { order_id: order.id };
+        self.queue.enqueue_in(connection, receipt).await?;
         Ok(order)
     }
 
@@ -180,7 +187,8 @@ mod tests {
         let database = Database::open(&url).await.unwrap();
         let clock = Arc::new(SystemClock);
         let products = Products::new(database.clone(), clock.clone());
-        let orders = Orders::new(database.clone(), clock);
+        let queue = database.job_queue();
+        let orders = Orders::new(database.clone(), queue.clone(), clock);
         let mug = NewProduct {
             name: "Mug".to_owned(),
             price_cents: 250,
@@ -211,6 +219,7 @@ mod tests {
             assert_eq!(found.is_ok(), commits);
             let stock = products.get(mug).await.unwrap().stock;
             assert_eq!(stock, if commits { 3 } else { 5 });
+            assert_eq!(queue.counts().await.unwrap().ready, u64::from(commits));
         }
     }
 

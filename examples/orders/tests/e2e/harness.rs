@@ -78,9 +78,26 @@ impl Store {
 
     pub(crate) async fn start_with(&self, env: &[(&str, &str)]) -> Shop {
         let mut command = self.command();
-        command
-            .env("ORDERS_ADDR", "127.0.0.1:0")
-            .envs(env.iter().copied());
+        command.envs(env.iter().copied());
+        self.start_by(command).await
+    }
+
+    /// Starts the program without a worker.
+    pub(crate) async fn start_without_worker(&self) -> Shop {
+        let mut command = self.command();
+        command.arg("--no-worker");
+        self.start_by(command).await
+    }
+
+    /// Starts the program as a worker alone.
+    pub(crate) fn start_worker(&self) -> Child {
+        let mut command = self.command();
+        command.arg("worker").stderr(log_file(&self.log()));
+        command.spawn().expect("the program can be started")
+    }
+
+    async fn start_by(&self, mut command: Command) -> Shop {
+        command.env("ORDERS_ADDR", "127.0.0.1:0");
         let (child, url, lines) = launch(&mut command, &self.log()).await;
         Shop {
             child,
@@ -96,12 +113,7 @@ pub(crate) async fn launch(
     command: &mut Command,
     log: &Path,
 ) -> (Child, String, Lines<BufReader<ChildStdout>>) {
-    let file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .expect("a file in the test's own folder");
-    command.stdout(Stdio::piped()).stderr(file);
+    command.stdout(Stdio::piped()).stderr(log_file(log));
     let mut child = command.spawn().expect("the program can be started");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
@@ -117,12 +129,25 @@ pub(crate) async fn launch(
     (child, url, lines)
 }
 
+fn log_file(path: &Path) -> std::fs::File {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path);
+    file.expect("a file in the test's own folder")
+}
+
 pub(crate) fn send_signal(child: &Child, signal: &str) {
     let pid = child.id().expect("it runs").to_string();
     let status = std::process::Command::new("kill")
         .args(["-s", signal, &pid])
         .status();
     assert!(status.expect("kill can be started").success());
+}
+
+pub(crate) async fn wait(child: &mut Child) -> ExitStatus {
+    let ended = timeout(PATIENCE, child.wait()).await;
+    ended.expect("it ends").expect("a child can be waited for")
 }
 
 /// The running program.
@@ -196,8 +221,7 @@ impl Shop {
     }
 
     pub(crate) async fn wait(&mut self) -> ExitStatus {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
-        ended.expect("it ends").expect("a child can be waited for")
+        wait(&mut self.child).await
     }
 }
 

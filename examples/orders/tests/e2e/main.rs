@@ -33,5 +33,6 @@ mod orders;
 mod payment_faults;
 mod payments;
 mod products;
+mod receipts;
 mod shutdown;
 mod start;

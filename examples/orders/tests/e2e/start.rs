@@ -191,6 +191,8 @@ async fn help_version_and_what_is_unknown() {
         assert_eq!(help.status.code(), Some(0));
         for part in [
             "Usage: orders",
+            "worker",
+            "--no-worker",
             "--check-config",
             "ORDERS_ADDR",
             "DATABASE_URL_FILE",
@@ -206,9 +208,16 @@ async fn help_version_and_what_is_unknown() {
         stdout(&version),
         format!("orders {}\n", env!("CARGO_PKG_VERSION"))
     );
-    for argument in ["--chek-config", "serve", "-x", "--help=yes"] {
-        let unknown = output(store.command().arg(argument)).await;
-        assert_eq!(unknown.status.code(), Some(2), "{argument}");
+    for arguments in [
+        "--chek-config",
+        "serve",
+        "-x",
+        "--help=yes",
+        "worker --no-worker",
+        "--no-worker worker",
+    ] {
+        let unknown = output(store.command().args(arguments.split(' '))).await;
+        assert_eq!(unknown.status.code(), Some(2), "{arguments}");
         assert!(
             stderr(&unknown).contains("orders --help"),
             "{}",

@@ -26,7 +26,7 @@ async fn whoever_comes_next_finishes(url: DatabaseUrl) {
     let database = Database::open(&url).await.unwrap();
     let clock = Arc::new(SystemClock);
     let products = Products::new(database.clone(), clock.clone());
-    let orders = Orders::new(database.clone(), clock.clone());
+    let orders = Orders::new(database.clone(), database.job_queue(), clock.clone());
     let payments = Payments::new(database, clock, Provider::new(provider_url));
     let customer = Customer::demo();
     let mug = NewProduct {

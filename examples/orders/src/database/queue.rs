@@ -1,0 +1,89 @@
+use purlin_jobs::{
+    EnqueueError, Job, JobContext, Jobs, PostgresStore, SqliteStore, Worker, store::Settled,
+};
+use purlin_store::StoreError;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use super::{ACQUIRE_TIMEOUT, Connection, Database};
+
+/// The queue of jobs, in the same database. Clones are of the same queue.
+#[derive(Debug, Clone)]
+pub(crate) enum JobQueue {
+    Postgres(Jobs<PostgresStore>, PgPool),
+    Sqlite(Jobs<SqliteStore>),
+}
+
+const ONE_KIND: &str = "the connection is of the database that the queue is in";
+
+impl JobQueue {
+    pub(super) fn new(database: &Database) -> Self {
+        match database.clone() {
+            Database::Postgres(pool) => {
+                Self::Postgres(Jobs::new(PostgresStore::new(pool.clone())), pool)
+            }
+            Database::Sqlite(pool) => Self::Sqlite(Jobs::new(SqliteStore::new(pool))),
+        }
+    }
+
+    /// Adds a job in the transaction of the connection: it is there when that is committed.
+    pub(crate) async fn enqueue_in(
+        &self,
+        connection: Connection<'_>,
+        job: impl Job,
+    ) -> Result<(), EnqueueError> {
+        match (self, connection) {
+            (Self::Postgres(jobs, _), Connection::Postgres(c)) => jobs.enqueue_in(c, job).await?,
+            (Self::Sqlite(jobs), Connection::Sqlite(c)) => jobs.enqueue_in(c, job).await?,
+            _ => unreachable!("{ONE_KIND}"),
+        };
+        Ok(())
+    }
+
+    /// Completes the job that is running, in the transaction of the connection: it is done when
+    /// that is committed.
+    pub(crate) async fn complete_in(
+        &self,
+        connection: Connection<'_>,
+        context: &JobContext,
+    ) -> Result<Settled, StoreError> {
+        match (self, connection) {
+            (Self::Postgres(jobs, _), Connection::Postgres(c)) => {
+                context.complete_in(jobs.store(), c).await
+            }
+            (Self::Sqlite(jobs), Connection::Sqlite(c)) => {
+                context.complete_in(jobs.store(), c).await
+            }
+            _ => unreachable!("{ONE_KIND}"),
+        }
+    }
+
+    /// A worker that has no handlers yet.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub(crate) fn worker(&self) -> Worker {
+        match self {
+            Self::Postgres(jobs, pool) => {
+                // A connection is driven by the runtime that has opened it, and heartbeats have
+                // their own: what they open must not get into the pool of all others.
+                let heartbeats = PgPoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect_lazy_with((*pool.connect_options()).clone());
+                Worker::new(jobs.store().clone())
+                    .with_heartbeat_store(PostgresStore::new(heartbeats))
+            }
+            Self::Sqlite(jobs) => Worker::new(jobs.store().clone()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn counts(&self) -> Result<purlin_jobs::store::Counts, StoreError> {
+        use purlin_jobs::JobAdmin as _;
+        match self {
+            Self::Postgres(jobs, _) => jobs.store().counts(None).await,
+            Self::Sqlite(jobs) => jobs.store().counts(None).await,
+        }
+    }
+}
