@@ -64,17 +64,21 @@ pub async fn one_claim_made_twice_at_once_takes_its_jobs_once(h: &impl Harness) 
             async move { ok(store.claim(&claim).await) }
         });
         let claimed = claimed.await;
-        assert_eq!(claimed[0].len(), 3);
+        // It may have overlooked some, but what it says is all that it has.
+        let taken = claimed[0].len();
+        assert!((1..=3).contains(&taken), "{claimed:?}");
         assert!(
             claimed.iter().all(|jobs| *jobs == claimed[0]),
             "{claimed:?}"
         );
-        assert_eq!(counts(&store).await, [6, 0, 3, 0, 0]);
+        let left = 9 - taken as u64;
+        assert_eq!(counts(&store).await, [left, 0, taken as u64, 0, 0]);
         for job in &claimed[0] {
-            settle(&store, claim.lease, job.id, Outcome::Done).await;
+            let settled = settle(&store, claim.lease, job.id, Outcome::Done).await;
+            assert_eq!(settled, Settled::Applied);
         }
-        let left = worker.claim(10).await.settle_all(Outcome::Done).await;
-        assert_eq!(left, [Settled::Applied; 6]);
+        clear(h).await;
+        assert_eq!(counts(&store).await, [0; 5]);
     }
 }
 
@@ -329,6 +333,8 @@ pub async fn a_cancellation_and_a_claim_exclude_each_other(h: &impl Harness) {
 /// Lets nothing wait for the next round.
 async fn clear(h: &impl Harness) {
     let worker = Worker::join(&h.store()).await;
-    worker.claim(1_000).await.settle_all(Outcome::Done).await;
+    while ok(h.store().counts(None).await).ready > 0 {
+        worker.claim(1_000).await.settle_all(Outcome::Done).await;
+    }
     ok(h.store().leave(worker.id).await);
 }
