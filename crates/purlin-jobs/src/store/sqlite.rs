@@ -65,17 +65,17 @@ const MIGRATIONS: Migrations = Migrations::new(
 ///
 /// | | statements beside `BEGIN IMMEDIATE` and `COMMIT` |
 /// |---|---|
-/// | `enqueue` | 2, and 1 each when some are ready, are scheduled; 2 more when some have a unique key, and 3 when some replace others |
+/// | `enqueue` | 2, and 1 each when some are ready or scheduled; 2 more when some have a unique key; 1 when some replace others, and 2 for each that is replaced |
 /// | `claim` | 5, and 1 when a unique key is held until the start; 2 when nothing is ready |
-/// | `settle` | 2; 2 more when some are done, and 1–4 when some are not |
-/// | `complete_in` | 4, 1 when the lease is gone |
+/// | `settle`, `complete_in` | 3, and 1 each when some are done, not done, put off, released; 1 when none was leased |
 /// | `join` | 1 |
 /// | `heartbeat` | 2 |
-/// | `leave` | 5 |
-/// | `rescue` | 6, 1 when nobody is dead |
-/// | `promote` | 3, and 1 before; when nothing is due that is all, without a transaction |
+/// | `leave` | 6 |
+/// | `rescue` | 6; 1 when nobody is dead |
+/// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
-/// The number of jobs in a call changes none of these.
+/// Otherwise they do not depend on the number of jobs in a call. Each looks its rows up in an index. `list`
+/// and `counts` read every job that is not done; a claim reads past jobs of kinds that it is not asked for.
 ///
 /// # Writers wait for each other
 ///

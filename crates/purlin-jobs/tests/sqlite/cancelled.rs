@@ -1,5 +1,7 @@
 //! Futures that are dropped at every await, as those of a client that hangs up.
 
+use std::time::Duration;
+
 use purlin_jobs::store::{Outcome, Rescue, Settled, Settlement};
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,

@@ -7,5 +7,6 @@ mod harness;
 mod joined;
 mod other_process;
 mod schema;
+mod speed;
 mod statements;
 mod wakeups;

@@ -85,7 +85,11 @@ async fn what_others_commit_is_found() {
 async fn other_queues_are_not_heard_from_other_processes() {
     let place = place().await;
     let mail = QueueName::new("mail").unwrap();
-    let mut wakeups = place.store.wakeups(std::slice::from_ref(&mail)).await.unwrap();
+    let mut wakeups = place
+        .store
+        .wakeups(std::slice::from_ref(&mail))
+        .await
+        .unwrap();
     let other = second(&place, MINUTE).await;
     add(&other, job(1)).await;
     assert_eq!(wakeups.next(SHORT).await, Wake::Elapsed);
