@@ -89,5 +89,5 @@ mod transactions {
 
 #[test]
 fn histories() {
-    crate::model::compare(24, database);
+    crate::model::compare(8, database);
 }
