@@ -2,14 +2,13 @@ use purlin_jobs::{
     EnqueueError, Job, JobContext, Jobs, PostgresStore, SqliteStore, Worker, store::Settled,
 };
 use purlin_store::StoreError;
-use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use super::{ACQUIRE_TIMEOUT, Connection, Database};
+use super::{Connection, Database};
 
 /// The queue of jobs, in the same database. Clones are of the same queue.
 #[derive(Debug, Clone)]
 pub(crate) enum JobQueue {
-    Postgres(Jobs<PostgresStore>, PgPool),
+    Postgres(Jobs<PostgresStore>),
     Sqlite(Jobs<SqliteStore>),
 }
 
@@ -18,9 +17,7 @@ const ONE_KIND: &str = "the connection is of the database that the queue is in";
 impl JobQueue {
     pub(super) fn new(database: &Database) -> Self {
         match database.clone() {
-            Database::Postgres(pool) => {
-                Self::Postgres(Jobs::new(PostgresStore::new(pool.clone())), pool)
-            }
+            Database::Postgres(pool) => Self::Postgres(Jobs::new(PostgresStore::new(pool))),
             Database::Sqlite(pool) => Self::Sqlite(Jobs::new(SqliteStore::new(pool))),
         }
     }
@@ -32,7 +29,7 @@ impl JobQueue {
         job: impl Job,
     ) -> Result<(), EnqueueError> {
         match (self, connection) {
-            (Self::Postgres(jobs, _), Connection::Postgres(c)) => jobs.enqueue_in(c, job).await?,
+            (Self::Postgres(jobs), Connection::Postgres(c)) => jobs.enqueue_in(c, job).await?,
             (Self::Sqlite(jobs), Connection::Sqlite(c)) => jobs.enqueue_in(c, job).await?,
             _ => unreachable!("{ONE_KIND}"),
         };
@@ -47,7 +44,7 @@ impl JobQueue {
         context: &JobContext,
     ) -> Result<Settled, StoreError> {
         match (self, connection) {
-            (Self::Postgres(jobs, _), Connection::Postgres(c)) => {
+            (Self::Postgres(jobs), Connection::Postgres(c)) => {
                 context.complete_in(jobs.store(), c).await
             }
             (Self::Sqlite(jobs), Connection::Sqlite(c)) => {
@@ -58,22 +55,9 @@ impl JobQueue {
     }
 
     /// A worker that has no handlers yet.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime.
     pub(crate) fn worker(&self) -> Worker {
         match self {
-            Self::Postgres(jobs, pool) => {
-                // A connection is driven by the runtime that has opened it, and heartbeats have
-                // their own: what they open must not get into the pool of all others.
-                let heartbeats = PgPoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect_lazy_with((*pool.connect_options()).clone());
-                Worker::new(jobs.store().clone())
-                    .with_heartbeat_store(PostgresStore::new(heartbeats))
-            }
+            Self::Postgres(jobs) => Worker::new(jobs.store().clone()),
             Self::Sqlite(jobs) => Worker::new(jobs.store().clone()),
         }
     }
@@ -82,7 +66,7 @@ impl JobQueue {
     pub(crate) async fn counts(&self) -> Result<purlin_jobs::store::Counts, StoreError> {
         use purlin_jobs::JobAdmin as _;
         match self {
-            Self::Postgres(jobs, _) => jobs.store().counts(None).await,
+            Self::Postgres(jobs) => jobs.store().counts(None).await,
             Self::Sqlite(jobs) => jobs.store().counts(None).await,
         }
     }

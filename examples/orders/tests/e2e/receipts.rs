@@ -129,11 +129,11 @@ async fn each_order_has_one_receipt(store: Store) {
 
 async fn without_a_worker_jobs_wait_and_those_of_refused_orders_are_not_there(store: Store) {
     let mut shop = store.start_without_worker().await;
-    let mug = shop.product(2).await;
+    let mug = shop.product(100).await;
     let ledger = Ledger::of(&store).await;
     let none = Uuid::now_v7().to_string();
     for key in [None, Some("short"), Some("short")] {
-        place(&shop, &mug, 3, key)
+        place(&shop, &mug, 101, key)
             .await
             .problem(409, "out-of-stock");
     }
@@ -141,16 +141,21 @@ async fn without_a_worker_jobs_wait_and_those_of_refused_orders_are_not_there(st
         place(&shop, &none, 1, key).await.problem(422, "validation");
     }
     assert_eq!(ledger.jobs().await.ready, 0);
-    let order = placed(&shop, &mug, Some("k")).await;
+    let mut orders = vec![placed(&shop, &mug, Some("k")).await];
     // A replay while the job waits.
-    assert_eq!(placed(&shop, &mug, Some("k")).await, order);
+    assert_eq!(placed(&shop, &mug, Some("k")).await, orders[0]);
+    // So many that a worker would have heard of the first ones.
+    for _ in 0..60 {
+        orders.push(placed(&shop, &mug, None).await);
+    }
     shop.signal("TERM");
     assert_eq!(shop.wait().await.code(), Some(0));
-    assert_eq!(ledger.jobs().await.ready, 1);
     assert!(ledger.receipts().await.is_empty());
+    assert_eq!(ledger.jobs().await.ready, 61);
 
     let mut worker = store.start_worker();
-    assert_eq!(ledger.all_receipts().await, [order]);
+    orders.sort();
+    assert_eq!(ledger.all_receipts().await, orders);
     send_signal(&worker, "TERM");
     assert_eq!(wait(&mut worker).await.code(), Some(0));
 }
