@@ -60,6 +60,6 @@ async fn a_job_costs_no_more_than_600_bytes() {
     }
     let cost = cost.map(|bytes| bytes / i64::from(BATCH * BATCHES));
     let all: i64 = cost.iter().sum();
-    eprintln!("bytes of the log per job: enqueue, claim, settle {cost:?}, in all {all}");
+    println!("bytes of the log per job: enqueue, claim, settle {cost:?}, in all {all}");
     assert!(all <= 600, "{cost:?}");
 }
