@@ -62,6 +62,11 @@ impl Key {
     }
 
     /// As a key of Redis, as long as a digest in hexadecimal digits.
+    pub fn parsed(self) -> purlin_idempotency::Key {
+        let syntax = purlin_idempotency::KeySyntax::default();
+        purlin_idempotency::Key::parse(self.record().as_bytes(), syntax).expect("is one")
+    }
+
     pub fn record(self) -> String {
         format!("bench:raw:{:064x}", self.0)
     }

@@ -1,15 +1,16 @@
 //! Postgres: the transactional guarantee against the same handler in a plain transaction, the lease
 //! guarantee, and replays against a `SELECT` by primary key.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use purlin_benches::load::{Load, table};
+use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced};
 use purlin_idempotency::{
-    Answer, Execution, IdempotencyLayer, Leased, PostgresStore, RequestBody, RequestTransaction,
-    Transactional,
+    Answer, Execution, Fingerprint, IdempotencyLayer, IdempotencyStore as _, Leased, PostgresStore,
+    RecordId, RequestBody, RequestTransaction, Scope, Transactional,
 };
 use sqlx::{PgConnection, PgPool, Postgres as Db};
 use tower::{Layer as _, service_fn};
@@ -21,6 +22,9 @@ use crate::{
 };
 
 type Body = Full<Bytes>;
+
+/// As many as a stored answer has, with its head.
+const ANSWER_BYTES: usize = 400;
 
 pub async fn run(postgres: &Postgres) {
     println!("\n{}; pools of {CONNECTIONS}.", postgres.describe().await);
@@ -169,8 +173,31 @@ async fn replay(pool: &PgPool, store: &PostgresStore) -> Vec<Load> {
             assert!(answer.ends_with(&apps::ANSWER));
         }
     });
+    let id = RecordId::new(
+        "bench",
+        &Scope::principal("bench"),
+        &apps::Key::fresh().parsed(),
+    );
+    let claim = Claim::new(id, Duration::from_secs(30));
+    let Ok(Claimed::Acquired(lease)) = store.claim(&claim).await else {
+        panic!("nobody else has it")
+    };
+    let fingerprint = Fingerprint::from_bytes(&[7; 41]).expect("is one");
+    let answer = Bytes::from(vec![7; ANSWER_BYTES]);
+    let completion = Completion::new(fingerprint, answer, Duration::from_secs(86_400));
+    let completed = store.complete(&lease, &completion).await;
+    assert_eq!(completed.expect("completes"), Fenced::Applied);
+    let unwrapped = store.clone();
+    let by_itself = Load::new("purlin, `PostgresStore` without the layer", move || {
+        let (store, claim) = (unwrapped.clone(), claim.clone());
+        async move {
+            let found = store.claim(&claim).await.expect("is there");
+            assert!(matches!(found, Claimed::Existing(_)));
+        }
+    });
     vec![
         select,
+        by_itself,
         by_lease,
         apps::replay("purlin, transactional", in_its_transaction(&transactional)).await,
     ]

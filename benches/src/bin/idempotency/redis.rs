@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use purlin_benches::load::{Load, table};
 use purlin_idempotency::store::{Claim, Claimed, Completion, Fenced};
 use purlin_idempotency::{
-    Fingerprint, IdempotencyLayer, IdempotencyStore as _, KeySyntax, Leased, RecordId, RedisStore,
-    Scope,
+    Fingerprint, IdempotencyLayer, IdempotencyStore as _, Leased, RecordId, RedisStore, Scope,
 };
 use purlin_store::redis::{RedisConfig, RedisHandle};
 use redis::{Cmd, aio::MultiplexedConnection};
@@ -124,12 +123,7 @@ impl Scripts {
 /// The two calls of the store around the handler, without the layer.
 async fn store(store: &RedisStore, app: impl App) {
     let key = Key::fresh();
-    let parsed = purlin_idempotency::Key::parse(key.record().as_bytes(), KeySyntax::default());
-    let id = RecordId::new(
-        "bench",
-        &Scope::principal("bench"),
-        &parsed.expect("is one"),
-    );
+    let id = RecordId::new("bench", &Scope::principal("bench"), &key.parsed());
     let fingerprint = Fingerprint::from_bytes(&[7; 41]).expect("is one");
     let claim = Claim::new(id, Duration::from_millis(LEASE_MS)).with_fingerprint(Some(fingerprint));
     let Ok(Claimed::Acquired(lease)) = store.claim(&claim).await else {
