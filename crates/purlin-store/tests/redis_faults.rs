@@ -109,8 +109,9 @@ async fn a_broken_connection_is_replaced_once_for_all_who_wait() {
         }
         assert_eq!(proxy.connections(), round, "after {} cuts", round - 1);
         proxy.cut();
-        // The cut has been noticed when a call fails; the next round begins without connection.
-        assert!(ping(&redis).await.is_err());
+        // What was on its way may still pass. The cut has been noticed when a call fails; the next
+        // round begins without connection.
+        while ping(&redis).await.is_ok() {}
     }
 }
 
