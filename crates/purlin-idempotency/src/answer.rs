@@ -95,11 +95,16 @@ impl Answer {
     pub(crate) fn decode(stored: &Bytes) -> Result<Self, DecodeError> {
         let end = stored.iter().position(|byte| *byte == b'\n');
         let end = end.ok_or(DecodeError::Head)?;
-        let version: Version = serde_json::from_slice(&stored[..end])?;
-        if version.version != VERSION {
-            return Err(DecodeError::Version(version.version));
+        let head: serde_json::Result<Head<'_>> = serde_json::from_slice(&stored[..end]);
+        // One of another version may look different altogether.
+        let version = match &head {
+            Ok(head) => head.version,
+            Err(_) => serde_json::from_slice::<Version>(&stored[..end])?.version,
+        };
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
         }
-        let head: Head<'_> = serde_json::from_slice(&stored[..end])?;
+        let head = head?;
         Ok(Self {
             status: StatusCode::from_u16(head.status).map_err(|_| DecodeError::Head)?,
             headers: header_map(head.headers)?,

@@ -52,7 +52,7 @@ impl<S: Sync, DB: sqlx::Database> OptionalFromRequestParts<S> for crate::Request
 }
 
 fn missing(parts: &Parts) -> Problem {
-    if parts.headers.contains_key(IDEMPOTENCY_KEY) {
+    if parts.headers.contains_key(&IDEMPOTENCY_KEY) {
         let hint = "the route has no idempotency layer of the kind that its handler needs, or takes \
                     the transaction twice";
         return Problem::internal(hint);

@@ -9,7 +9,7 @@ use sfv::{
 use crate::KeyError;
 
 /// The header field of draft-ietf-httpapi-idempotency-key-header.
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest key, in characters.
 pub(crate) const MAX_KEY_CHARS: usize = 255;
@@ -72,7 +72,7 @@ impl Key {
     /// The key of a request; `None` when it has none.
     pub(crate) fn of(headers: &HeaderMap, syntax: KeySyntax) -> Option<Result<Self, KeyError>> {
         let mut values = headers
-            .get_all(IDEMPOTENCY_KEY)
+            .get_all(&IDEMPOTENCY_KEY)
             .iter()
             .map(HeaderValue::as_bytes);
         let value = values.next()?;

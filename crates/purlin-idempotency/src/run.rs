@@ -206,7 +206,9 @@ where
 
     /// That this is the request it claims to be.
     async fn compare(&mut self, known: Option<Fingerprint>) -> Result<(), Stop> {
-        let Some(known) = known else { return Ok(()) };
+        let Some(known) = known.filter(|known| self.cx.request.known() != Some(*known)) else {
+            return Ok(());
+        };
         let mut hasher = self.head.clone();
         let same = match &self.body {
             Incoming::Read(data, _) => {

@@ -130,7 +130,7 @@ impl Context {
     ) -> Result<Arc<Answer>, Stop> {
         // Erased.
         if stored.is_empty() {
-            return Err(gone(None));
+            return Err(gone(None).into());
         }
         let plain = match &self.config.codec {
             None => Ok(stored.clone()),
@@ -140,7 +140,7 @@ impl Context {
         let answer = answer.map_err(|error| {
             // It was executed: neither again, nor a guess.
             tracing::error!(error = &*error, record = %self.id, "a stored answer cannot be read");
-            gone(None)
+            Stop::from(gone(None))
         })?;
         let answer = Arc::new(answer);
         self.remember(fingerprint, &answer, remaining);

@@ -31,12 +31,10 @@ impl Stop {
     ) -> Response<ResponseBody<R>> {
         let (rejection, source) = match self {
             Self::Reject(rejection, source) => (rejection, source),
-            Self::Replay(answer) => match replayed(&answer) {
-                Some(response) => return response,
-                None => match gone(Some(&answer)) {
-                    Self::Reject(rejection, source) => (rejection, source),
-                    Self::Replay(_) => unreachable!("what is gone is not replayed"),
-                },
+            // Not a copy, unless it is kept in memory too.
+            Self::Replay(answer) => match replayed(Arc::unwrap_or_clone(answer)) {
+                Ok(response) => return response,
+                Err(gone) => (gone, None),
             },
         };
         refuse(config, protocol, rejection, source).map(|body| ResponseBody::whole(body, None))
@@ -44,7 +42,7 @@ impl Stop {
 }
 
 /// The executed request whose answer is not there.
-pub(super) fn gone(answer: Option<&Answer>) -> Stop {
+pub(super) fn gone(answer: Option<&Answer>) -> Rejection {
     Rejection::AnswerUnavailable {
         original_status: answer.map(|answer| answer.status),
         location: answer.and_then(|answer| {
@@ -54,20 +52,21 @@ pub(super) fn gone(answer: Option<&Answer>) -> Stop {
             Some(location)
         }),
     }
-    .into()
 }
 
-pub(super) fn replayed<R>(answer: &Answer) -> Option<Response<ResponseBody<R>>> {
-    let body = answer.body.clone()?;
-    let mut response = Response::new(ResponseBody::whole(body, answer.trailers.clone()));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers.clone();
-    let headers = response.headers_mut();
+fn replayed<R>(mut answer: Answer) -> Result<Response<ResponseBody<R>>, Rejection> {
+    let Some(body) = answer.body.take() else {
+        return Err(gone(Some(&answer)));
+    };
+    let headers = &mut answer.headers;
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     if let Some(trailers) = &answer.trailers {
         announce(headers, trailers);
     }
-    Some(response)
+    let mut response = Response::new(ResponseBody::whole(body, answer.trailers));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
 }
 
 /// A response that says why.
