@@ -40,10 +40,45 @@ pub enum EnqueueError {
     /// The name of the kind is empty or longer than 128 bytes.
     #[error("the kind of a job must have 1 to 128 bytes")]
     Kind,
+    /// The steps of a workflow do not fit together.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The store keeps no dependencies between jobs.
+    #[error("the {store} store carries no flows")]
+    NoFlows {
+        /// Which store.
+        store: &'static str,
+    },
     /// The store did not take it. Whether it is there is known by [`StoreError::kind`]: enqueue
     /// it again under the same id to be sure.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The steps of a [`Workflow`](crate::Workflow) do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// Two steps have one name.
+    #[error("two steps of the workflow are named `{step}`")]
+    RepeatedStep {
+        /// The name.
+        step: String,
+    },
+    /// A step waits for one that is not there.
+    #[error("the step `{step}` waits for `{parent}`, which is no step of the workflow")]
+    UnknownStep {
+        /// The step that waits.
+        step: String,
+        /// For whom.
+        parent: String,
+    },
+    /// A step waits for itself, by way of others or not.
+    #[error("the step `{step}` waits for itself")]
+    Cycle {
+        /// One of those that do.
+        step: String,
+    },
 }
 
 /// A worker did not run, or did not come to a proper end.

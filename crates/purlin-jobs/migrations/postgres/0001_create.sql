@@ -12,6 +12,7 @@ create table {schema}.purlin_jobs_jobs (
     crashes smallint not null default 0,
     unique_span smallint,               -- 0 until it starts, 1 until it is done, 2 for a period
     is_cancelled boolean not null default false, -- its worker is to be told
+    flow smallint,                      -- 1 if it has a row in `_children`, 2 if others wait for it, 3 if both
     queue text not null,
     kind text not null,
     payload bytea not null,
@@ -76,6 +77,7 @@ create table {schema}.purlin_jobs_finished (
     crashes smallint not null,
     unique_span smallint,
     state smallint not null,            -- 3 dead, 4 cancelled
+    flow smallint,
     queue text not null,
     kind text not null,
     payload bytea not null,
@@ -84,6 +86,28 @@ create table {schema}.purlin_jobs_finished (
     error text
 ) with (vacuum_truncate = off);
 create index purlin_jobs_finished_ended_at on {schema}.purlin_jobs_finished (ended_at);
+
+-- Jobs that wait for others, or did: blocked while `waits_for` is not 0. Whoever changes one, or an edge to
+-- it, locks its row here first; of several in the order of their ids.
+create table {schema}.purlin_jobs_children (
+    id uuid primary key,
+    start_at timestamptz,               -- when it may start
+    delay interval,                     -- or how long after it waits for nobody
+    waits_for integer not null,
+    done integer not null default 0,    -- how those have ended that it does not wait for any more
+    dead integer not null default 0,
+    cancelled integer not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off);
+
+create table {schema}.purlin_jobs_edges (
+    parent uuid not null,
+    child uuid not null,
+    on_ended boolean not null,          -- whether any end of the parent will do
+    primary key (parent, child)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off);
+create index purlin_jobs_edges_child on {schema}.purlin_jobs_edges (child);
 
 create table {schema}.purlin_jobs_queues (
     name text primary key,
@@ -95,6 +119,8 @@ create table {schema}.purlin_jobs_queues (
 -- each gets more than it would read in turn, and keeps them. The ids and keys are lower than any that comes.
 alter table {schema}.purlin_jobs_scheduled set (fillfactor = 10);
 alter table {schema}.purlin_jobs_unique set (fillfactor = 10);
+alter table {schema}.purlin_jobs_children set (fillfactor = 10);
+alter table {schema}.purlin_jobs_edges set (fillfactor = 10);
 insert into {schema}.purlin_jobs_jobs
     (id, enqueued_at, version, priority, max_attempts, queue, kind, payload)
 select lpad(n::text, 32, '0')::uuid, 'epoch', 1, 4, 20, '', repeat('-', 1000), ''
@@ -109,6 +135,11 @@ from (select lpad(n::text, 32, '0')::uuid as id from generate_series(1, 1000) n)
 insert into {schema}.purlin_jobs_unique (key, job)
 select decode(lpad(n::text, 8, '0'), 'hex'), lpad(n::text, 32, '0')::uuid
 from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_children (id, waits_for)
+select lpad(n::text, 32, '0')::uuid, 1 from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_edges (parent, child, on_ended)
+select lpad(n::text, 32, '0')::uuid, lpad(n::text, 32, '0')::uuid, false
+from generate_series(1, 2500) n;
 insert into {schema}.purlin_jobs_finished (id, enqueued_at, ended_at, version, priority, max_attempts,
     failures, crashes, state, queue, kind, payload)
 select lpad(n::text, 32, '0')::uuid, 'epoch', 'epoch', 1, 4, 20, 0, 0, 4, '', repeat('-', 1000), ''
@@ -118,6 +149,10 @@ delete from {schema}.purlin_jobs_ready;
 delete from {schema}.purlin_jobs_scheduled;
 delete from {schema}.purlin_jobs_leases;
 delete from {schema}.purlin_jobs_unique;
+delete from {schema}.purlin_jobs_children;
+delete from {schema}.purlin_jobs_edges;
 delete from {schema}.purlin_jobs_finished;
 alter table {schema}.purlin_jobs_scheduled reset (fillfactor);
 alter table {schema}.purlin_jobs_unique reset (fillfactor);
+alter table {schema}.purlin_jobs_children set (fillfactor = 50);
+alter table {schema}.purlin_jobs_edges reset (fillfactor);

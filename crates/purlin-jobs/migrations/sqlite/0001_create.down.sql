@@ -1,4 +1,6 @@
 drop table purlin_jobs_queues;
+drop table purlin_jobs_edges;
+drop table purlin_jobs_children;
 drop table purlin_jobs_unique;
 drop table purlin_jobs_leased;
 drop table purlin_jobs_leases;

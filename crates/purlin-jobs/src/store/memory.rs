@@ -1,3 +1,5 @@
+mod flows;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,8 +10,9 @@ use tokio::sync::watch;
 
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+    On, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Tally, Wake, Wakeups,
 };
+use self::flows::End;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
 const NAME: &str = "memory";
@@ -71,6 +74,8 @@ struct Shelf {
     workers: HashMap<WorkerId, Micros>,
     leases: HashMap<LeaseId, Lease>,
     unique: HashMap<UniqueKey, Holder>,
+    /// By parent and child: who waits for whom.
+    edges: BTreeMap<(JobId, JobId), On>,
     paused: HashSet<QueueName>,
 }
 
@@ -82,10 +87,14 @@ struct Row {
     crashes: u16,
     failure: Option<Failure>,
     enqueued_at: Micros,
+    /// For whom it still waits.
+    parents: HashSet<JobId>,
+    tally: Tally,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    Blocked,
     Ready { run_at: Micros },
     Scheduled { run_at: Micros },
     Leased { is_cancelled: bool },
@@ -96,6 +105,7 @@ enum Place {
 impl Place {
     fn state(self) -> State {
         match self {
+            Self::Blocked => State::Blocked,
             Self::Ready { .. } => State::Ready,
             Self::Scheduled { .. } => State::Scheduled,
             Self::Leased { .. } => State::Leased,
@@ -120,13 +130,24 @@ struct Holder {
 }
 
 impl Shelf {
-    /// Puts a job that is nowhere where it belongs, and frees its unique key if that is over by now.
+    /// Puts a job that is nowhere where it belongs, and tells its children if that is an end.
     fn place(&mut self, id: JobId, place: Place) {
+        self.stand(id, place);
+        match place {
+            Place::Dead { at } => self.tell_children(id, End::Dead, at),
+            Place::Cancelled { at } => self.tell_children(id, End::Cancelled, at),
+            _ => {}
+        }
+    }
+
+    /// Says where a job stands, and frees its unique key if that is over by now.
+    fn stand(&mut self, id: JobId, place: Place) {
         let Some(row) = self.jobs.get_mut(&id) else {
             return;
         };
         row.place = place;
         match place {
+            Place::Blocked => {}
             Place::Ready { run_at } => {
                 let options = &row.entry.options;
                 let rank = run_at.saturating_add(micros(options.priority.offset()));
@@ -160,7 +181,10 @@ impl Shelf {
             Place::Scheduled { run_at } => {
                 self.scheduled.remove(&(run_at, id));
             }
-            Place::Leased { .. } | Place::Dead { .. } | Place::Cancelled { .. } => {}
+            Place::Blocked
+            | Place::Leased { .. }
+            | Place::Dead { .. }
+            | Place::Cancelled { .. } => {}
         }
     }
 
@@ -223,6 +247,7 @@ impl Shelf {
             }
             self.unplace(holder);
             self.jobs.remove(&holder);
+            self.hand_children_on(holder, entry.id);
             replaced = Some(holder);
         }
         let until = match unique.span {
@@ -243,11 +268,6 @@ impl Shelf {
             Ok(replaced) => replaced,
             Err(holder) => return Enqueued::Existing(holder),
         };
-        let run_at = match entry.options.run {
-            Run::Now => now,
-            Run::After(delay) => now.saturating_add(micros(delay)),
-            Run::At(at) => unix_micros(at),
-        };
         self.jobs.insert(
             id,
             Row {
@@ -259,17 +279,36 @@ impl Shelf {
                 crashes: 0,
                 failure: None,
                 enqueued_at: now,
+                parents: entry.parents.iter().map(|parent| parent.id).collect(),
+                tally: Tally::default(),
             },
         );
         added.insert(id);
-        if run_at <= now {
-            self.place(id, Place::Ready { run_at: now });
+        if entry.parents.is_empty() {
+            self.begin(id, now);
         } else {
-            self.place(id, Place::Scheduled { run_at });
+            self.block(entry);
         }
         match replaced {
             Some(old) => Enqueued::Replaced { new: id, old },
             None => Enqueued::New(id),
+        }
+    }
+
+    /// Lets a job wait for its time from now on.
+    fn begin(&mut self, id: JobId, now: Micros) {
+        let Some(row) = self.jobs.get(&id) else {
+            return;
+        };
+        let run_at = match row.entry.options.run {
+            Run::Now => now,
+            Run::After(delay) => now.saturating_add(micros(delay)),
+            Run::At(at) => unix_micros(at),
+        };
+        if run_at <= now {
+            self.place(id, Place::Ready { run_at: now });
+        } else {
+            self.place(id, Place::Scheduled { run_at });
         }
     }
 
@@ -319,8 +358,9 @@ impl Shelf {
         }
         match &settlement.outcome {
             Outcome::Done => {
-                self.place(id, Place::Dead { at: now });
+                self.stand(id, Place::Dead { at: now });
                 self.jobs.remove(&id);
+                self.tell_children(id, End::Done, now);
             }
             Outcome::Retry { after, error } => {
                 self.fail(id, error, now);
@@ -385,7 +425,7 @@ impl Shelf {
         let row = self.jobs.get(&id)?;
         let (run_at, finished_at) = match row.place {
             Place::Ready { run_at } | Place::Scheduled { run_at } => (Some(run_at), None),
-            Place::Leased { .. } => (None, None),
+            Place::Blocked | Place::Leased { .. } => (None, None),
             Place::Dead { at } | Place::Cancelled { at } => (None, Some(at)),
         };
         Some(JobView {
@@ -402,6 +442,8 @@ impl Shelf {
             enqueued_at: from_unix_micros(row.enqueued_at)?,
             run_at: run_at.and_then(from_unix_micros),
             finished_at: finished_at.and_then(from_unix_micros),
+            waits_for: u32::try_from(row.parents.len()).unwrap_or(u32::MAX),
+            parents: row.tally,
         })
     }
 
@@ -418,6 +460,7 @@ impl Shelf {
             max_attempts: row.entry.options.max_attempts,
             timeout: row.entry.options.timeout,
             enqueued_at: from_unix_micros(row.enqueued_at)?,
+            parents: row.tally,
         })
     }
 }
@@ -430,11 +473,16 @@ impl JobStore for MemoryStore {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let (mut shelf, now) = self.shelf();
+        shelf.check_flow(jobs, now)?;
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = jobs.iter().map(add).collect();
         self.changes.send_replace(());
         Ok(enqueued)
+    }
+
+    fn carries_flows(&self) -> bool {
+        true
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
@@ -518,7 +566,7 @@ impl JobStore for MemoryStore {
                 }
             }
         }
-        if rescued.ready > 0 {
+        if rescued.workers > 0 {
             self.changes.send_replace(());
         }
         Ok(rescued)
@@ -604,6 +652,7 @@ impl JobAdmin for MemoryStore {
             *match row.place.state() {
                 State::Ready => &mut counts.ready,
                 State::Scheduled => &mut counts.scheduled,
+                State::Blocked => &mut counts.blocked,
                 State::Leased => &mut counts.leased,
                 State::Dead => &mut counts.dead,
                 State::Cancelled => &mut counts.cancelled,
@@ -629,9 +678,11 @@ impl JobAdmin for MemoryStore {
             return Ok(false);
         };
         match place {
-            Place::Ready { .. } | Place::Scheduled { .. } => {
+            Place::Ready { .. } | Place::Scheduled { .. } | Place::Blocked => {
                 shelf.unplace(id);
+                shelf.unblock(id);
                 shelf.place(id, Place::Cancelled { at: now });
+                self.changes.send_replace(());
                 Ok(true)
             }
             Place::Leased { .. } => {
@@ -694,7 +745,10 @@ impl JobAdmin for MemoryStore {
         let gone: Vec<_> = gone.map(|(id, _)| *id).take(limit as usize).collect();
         for id in &gone {
             shelf.jobs.remove(id);
+            // Whoever still waits for it waits for one that is dead.
+            shelf.tell_children(*id, End::Cancelled, now);
         }
+        self.changes.send_replace(());
         let over = |holder: &Holder| holder.until.is_some_and(|until| until <= now);
         let keys = shelf.unique.iter().filter(|(_, holder)| over(holder));
         let keys: Vec<_> = keys

@@ -1,6 +1,7 @@
 mod adding;
 mod admin;
 mod claiming;
+mod flows;
 mod promoting;
 mod row;
 mod settling;
@@ -252,6 +253,10 @@ impl JobStore for SqliteStore {
         Ok(enqueued)
     }
 
+    fn carries_flows(&self) -> bool {
+        true
+    }
+
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
         deadline(NAME, "join", self.timeout, async {
             let mut write = self.begin("join").await?;
@@ -276,14 +281,14 @@ impl JobStore for SqliteStore {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let settled = deadline(NAME, "settle", self.timeout, async {
+        let (settled, goes_on) = deadline(NAME, "settle", self.timeout, async {
             let mut write = self.begin("settle").await?;
             let settled = settling::settle(&mut write, lease, settlements, self.now()).await?;
             write.commit().await?;
             Ok::<_, StoreError>(settled)
         })
         .await?;
-        if settlements.iter().any(|s| s.outcome == Outcome::Release) {
+        if goes_on || settlements.iter().any(|s| s.outcome == Outcome::Release) {
             self.wake();
         }
         Ok(settled)
@@ -311,14 +316,14 @@ impl JobStore for SqliteStore {
     }
 
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
-        let rescued = deadline(NAME, "rescue", self.timeout, async {
+        let (rescued, goes_on) = deadline(NAME, "rescue", self.timeout, async {
             let mut write = self.begin("rescue").await?;
-            let rescued = workers::rescue(&mut write, rescue, self.now()).await?;
+            let (rescued, goes_on) = workers::rescue(&mut write, rescue, self.now()).await?;
             write.commit().await?;
-            Ok::<_, StoreError>(rescued)
+            Ok::<_, StoreError>((rescued, goes_on))
         })
         .await?;
-        if rescued.ready > 0 {
+        if goes_on || rescued.ready > 0 {
             self.wake();
         }
         Ok(rescued)
@@ -389,7 +394,7 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
         deadline(NAME, "complete in", self.timeout, async {
             let outcome = Outcome::Done;
             let done = [Settlement { id: job, outcome }];
-            let settled = settling::settle(connection, lease, &done, self.now()).await?;
+            let (settled, _) = settling::settle(connection, lease, &done, self.now()).await?;
             Ok::<_, StoreError>(settled[0])
         })
         .await

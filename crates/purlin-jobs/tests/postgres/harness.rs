@@ -72,6 +72,7 @@ pub(crate) fn job_with(options: impl FnOnce(Options) -> Options) -> Entry {
         payload: Bytes::from_static(b"{\"order\":\"0192d3f4\",\"lang\":12}"),
         traceparent: None,
         options: options(Options::new()),
+        parents: Vec::new(),
     }
 }
 

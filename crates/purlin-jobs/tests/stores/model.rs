@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, Outcome, Page, Promoted,
-    Rescue, Rescued, Settled, Settlement, State,
+    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, On, Outcome, Page, Parent,
+    Promoted, Rescue, Rescued, Settled, Settlement, State,
 };
 use purlin_jobs::testing::conformance::Harness;
 use purlin_jobs::{
@@ -63,6 +63,8 @@ struct New {
     kind: usize,
     run: Run,
     key: Option<(u8, Span)>,
+    /// For those so many places before it in the call, as far as there are any.
+    parents: BTreeMap<usize, bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -128,11 +130,16 @@ fn new() -> impl Strategy<Value = New> {
         1 => seconds(0..8).prop_map(Span::For),
     ];
     let key = prop::option::of((0..2_u8, span));
-    (0..2_usize, 0..2_usize, run, key).prop_map(|(queue, kind, run, key)| New {
+    let parents = prop_oneof![
+        2 => Just(BTreeMap::new()),
+        1 => prop::collection::btree_map(1..4_usize, any::<bool>(), 1..3),
+    ];
+    (0..2_usize, 0..2_usize, run, key, parents).prop_map(|(queue, kind, run, key, parents)| New {
         queue,
         kind,
         run,
         key,
+        parents,
     })
 }
 
@@ -151,7 +158,7 @@ fn step() -> impl Strategy<Value = Step> {
     let claim = (0..3_usize, 0..2_usize, 0..3_usize, 1..5_u16);
     let waits = prop_oneof![8 => seconds(1..6), 1 => Just(Priority::STEP)];
     prop_oneof![
-        10 => (vec(new(), 1..4), any::<bool>()).prop_map(|(new, replace)| Step::Enqueue(new, replace)),
+        10 => (vec(new(), 1..6), any::<bool>()).prop_map(|(new, replace)| Step::Enqueue(new, replace)),
         1 => (0..3_usize).prop_map(Step::EnqueueAgain),
         3 => seconds(1..12).prop_map(Step::Join),
         3 => (0..3_usize, seconds(0..8)).prop_map(|(worker, ttl)| Step::Heartbeat(worker, ttl)),
@@ -181,6 +188,17 @@ struct History<'a> {
     /// All that are in some state, and the lease of those that are leased.
     jobs: BTreeMap<JobId, Option<LeaseId>>,
     steps: usize,
+}
+
+fn link(entries: &mut [Entry], new: &[New]) {
+    for (at, new) in new.iter().enumerate() {
+        let before = new.parents.iter().filter(|(back, _)| **back <= at);
+        let parents = before.map(|(back, ended)| Parent {
+            id: entries[at - back].id,
+            on: if *ended { On::Ended } else { On::Done },
+        });
+        entries[at].parents = parents.collect();
+    }
 }
 
 /// Counted from the last, or an unknown one.
@@ -224,6 +242,7 @@ impl<'a> History<'a> {
             version: 1,
             payload: Bytes::from(vec![position]),
             traceparent: None,
+            parents: Vec::new(),
             options: match unique {
                 None => options,
                 Some(unique) if replace => options.with_unique(unique.or_replace()),
@@ -242,9 +261,11 @@ impl<'a> History<'a> {
         let queue = |n: usize| QueueName::new(QUEUES[n]).unwrap();
         match step {
             Step::Enqueue(jobs, replace) => {
-                let jobs = (0..).zip(jobs);
+                let new = jobs;
+                let jobs = (0..).zip(new);
                 let entry = |(position, new): (u8, &New)| self.entry(position, new, *replace);
-                let entries: Vec<_> = jobs.map(entry).collect();
+                let mut entries: Vec<_> = jobs.map(entry).collect();
+                link(&mut entries, new);
                 self.calls.push(entries.clone());
                 Call::Enqueue(entries)
             }
@@ -390,6 +411,7 @@ impl<'a> History<'a> {
         let counted = [
             counts.ready,
             counts.scheduled,
+            counts.blocked,
             counts.leased,
             counts.dead,
             counts.cancelled,
@@ -397,6 +419,7 @@ impl<'a> History<'a> {
         let listed = [
             State::Ready,
             State::Scheduled,
+            State::Blocked,
             State::Leased,
             State::Dead,
             State::Cancelled,

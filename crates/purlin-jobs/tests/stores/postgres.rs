@@ -83,6 +83,10 @@ mod contract {
     purlin_jobs::store_conformance!(super::database());
 }
 
+mod flows {
+    purlin_jobs::flow_conformance!(super::database());
+}
+
 mod transactions {
     purlin_jobs::transactional_store_conformance!(super::database());
 }

@@ -78,6 +78,10 @@ mod contract {
     purlin_jobs::store_conformance!(super::file());
 }
 
+mod flows {
+    purlin_jobs::flow_conformance!(super::file());
+}
+
 mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
 }

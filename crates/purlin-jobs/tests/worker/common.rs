@@ -167,6 +167,10 @@ impl JobStore for Store {
         self.call("enqueue", self.inner.enqueue(jobs)).await
     }
 
+    fn carries_flows(&self) -> bool {
+        self.inner.carries_flows()
+    }
+
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
         self.call("join", self.inner.join(worker, ttl)).await
     }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::row::{self, Micros, after, hex, job_id, list};
-use super::{NAME, sql};
+use super::{NAME, flows, sql};
+use crate::store::flows::check_parents;
 use crate::store::{Enqueued, Entry};
 use crate::{JobId, OnConflict, Run, Span, UniqueKey};
 
@@ -17,6 +18,7 @@ pub(super) async fn add(
     jobs: &[Entry],
     now: Micros,
 ) -> Result<Vec<Enqueued>, StoreError> {
+    check_parents(NAME, jobs)?;
     let mut plan = Plan::read(connection, jobs, now).await?;
     let enqueued = jobs.iter().map(|entry| plan.decide(entry, now)).collect();
     plan.write(connection, now).await?;
@@ -29,12 +31,15 @@ struct Plan<'a> {
     added: Vec<&'a Entry>,
     /// Jobs that waited before, and whose place was taken.
     replaced: Vec<JobId>,
+    /// Those of them that others wait for, with who has their place.
+    heirs: Vec<(JobId, JobId)>,
 }
 
 struct Holder {
     job: JobId,
     /// It waits, and was not added by this call.
     may_be_replaced: bool,
+    has_children: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -53,6 +58,7 @@ impl<'a> Plan<'a> {
             holders: holders(connection, jobs, now).await?,
             added: Vec::with_capacity(jobs.len()),
             replaced: Vec::new(),
+            heirs: Vec::new(),
         })
     }
 
@@ -68,6 +74,9 @@ impl<'a> Plan<'a> {
                     return Enqueued::Existing(holder.job);
                 }
                 replaced = Some(holder.job);
+                if holder.has_children {
+                    self.heirs.push((holder.job, new));
+                }
             }
             let is_over = key_until(unique.span, now).is_some_and(|until| until <= now);
             if is_over {
@@ -76,6 +85,7 @@ impl<'a> Plan<'a> {
                 let holder = Holder {
                     job: new,
                     may_be_replaced: false,
+                    has_children: false,
                 };
                 self.holders.insert(unique.key, holder);
             }
@@ -95,6 +105,8 @@ impl<'a> Plan<'a> {
         connection: &mut SqliteConnection,
         now: Micros,
     ) -> Result<(), StoreError> {
+        let heirs = self.heirs.iter().map(|(_, new)| *new).collect();
+        let flows = flows::flows(&self.added, &heirs)?;
         for old in &self.replaced {
             for statement in [sql::UNREADY, sql::UNSCHEDULE] {
                 let remove = sqlx::query(statement).bind(&old.as_uuid().as_bytes()[..]);
@@ -106,6 +118,13 @@ impl<'a> Plan<'a> {
             let delete = sqlx::query(sql::DELETE).bind(replaced);
             delete.execute(&mut *connection).await?;
         }
+        for (old, new) in &self.heirs {
+            sqlx::query(sql::HAND_CHILDREN_ON)
+                .bind(&old.as_uuid().as_bytes()[..])
+                .bind(&new.as_uuid().as_bytes()[..])
+                .execute(&mut *connection)
+                .await?;
+        }
         if self.added.is_empty() {
             return Ok(());
         }
@@ -113,15 +132,13 @@ impl<'a> Plan<'a> {
         let rows: Vec<_> = self
             .added
             .iter()
-            .map(|entry| Row::new(entry, now, &mut bytes))
+            .map(|entry| Row::new(entry, flows.get(&entry.id).copied(), now, &mut bytes))
             .collect();
         let (mut ready, mut scheduled, mut unique) = (false, false, false);
         for row in &rows {
-            *(if row.run_at > now {
-                &mut scheduled
-            } else {
-                &mut ready
-            }) = true;
+            let is_blocked = row.flow.is_some_and(|flow| flow & flows::IS_CHILD > 0);
+            scheduled |= !is_blocked && row.run_at > now;
+            ready |= !is_blocked && row.run_at <= now;
             unique |= row.key_at.is_some();
         }
         let rows = json(&rows)?;
@@ -137,7 +154,7 @@ impl<'a> Plan<'a> {
             let take = sqlx::query(sql::TAKE_KEYS).bind(&rows).bind(&bytes);
             take.execute(&mut *connection).await?;
         }
-        Ok(())
+        flows::block(connection, &self.added).await
     }
 }
 
@@ -155,17 +172,18 @@ async fn holders(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let holders: Vec<(Vec<u8>, Vec<u8>, bool)> = sqlx::query_as(sql::HOLDERS)
+    let holders: Vec<(Vec<u8>, Vec<u8>, bool, Option<u8>)> = sqlx::query_as(sql::HOLDERS)
         .bind(json(&keys)?)
         .bind(bytes)
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, may_be_replaced): (Vec<u8>, Vec<u8>, bool)| {
+    let read = |(key, job, may_be_replaced, flow): (Vec<u8>, Vec<u8>, bool, Option<u8>)| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
         let holder = Holder {
             job: job_id(&job)?,
             may_be_replaced,
+            has_children: flow.is_some_and(|flow| flow & flows::HAS_CHILDREN > 0),
         };
         Ok((UniqueKey::from_bytes(key), holder))
     };
@@ -187,14 +205,16 @@ struct Row<'a> {
     key_until: Option<Micros>,
     span: Option<u8>,
     run_at: Micros,
+    flow: Option<u8>,
     payload_at: usize,
     payload_bytes: usize,
 }
 
 impl<'a> Row<'a> {
-    fn new(entry: &'a Entry, now: Micros, bytes: &mut Vec<u8>) -> Self {
+    fn new(entry: &'a Entry, flow: Option<u8>, now: Micros, bytes: &mut Vec<u8>) -> Self {
         let options = &entry.options;
         let run_at = match options.run {
+            _ if !entry.parents.is_empty() => now,
             Run::Now => now,
             Run::After(delay) => after(now, delay),
             Run::At(at) => row::run_at(unix_micros(at)),
@@ -217,6 +237,7 @@ impl<'a> Row<'a> {
                 Span::For(_) => 2,
             }),
             run_at: run_at.max(now),
+            flow,
             payload_at: put(bytes, &entry.payload),
             payload_bytes: entry.payload.len(),
         }

@@ -5,6 +5,7 @@ use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::SqliteConnection;
 
 use super::row::{self, Micros, list, micros, until};
+use super::flows::Ended;
 use super::{NAME, SqliteStore, sql};
 use crate::store::{Counts, Filter, JobAdmin, JobView, Page, State};
 use crate::{JobId, QueueName};
@@ -48,13 +49,17 @@ impl JobAdmin for SqliteStore {
     }
 
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
-        deadline(NAME, "cancel", self.timeout, async {
+        let (cancelled, goes_on) = deadline(NAME, "cancel", self.timeout, async {
             let mut write = self.begin("cancel").await?;
             let cancelled = cancel(&mut write, id, self.now()).await?;
             write.commit().await?;
             Ok::<_, StoreError>(cancelled)
         })
-        .await
+        .await?;
+        if goes_on {
+            self.wake();
+        }
+        Ok(cancelled)
     }
 
     async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
@@ -84,22 +89,42 @@ impl JobAdmin for SqliteStore {
     }
 
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        deadline(NAME, "purge finished", self.timeout, async {
+        let (purged, goes_on) = deadline(NAME, "purge finished", self.timeout, async {
             let mut write = self.begin("purge finished").await?;
             let now = self.now();
-            let ended = now.saturating_sub(micros(age));
-            let mut purged = 0;
-            for (statement, before) in [(sql::PURGE_JOBS, ended), (sql::PURGE_KEYS, now)] {
-                let left = i64::from(limit) - purged;
-                let purge = sqlx::query(statement).bind(before).bind(left);
-                let rows = purge.execute(&mut *write).await?.rows_affected();
-                purged += i64::try_from(rows).unwrap_or(i64::MAX);
-            }
+            let ended_by = now.saturating_sub(micros(age));
+            let (jobs, goes_on) = purge_jobs(&mut write, ended_by, limit, now).await?;
+            let purge = sqlx::query(sql::PURGE_KEYS).bind(now).bind(limit - jobs);
+            let keys = purge.execute(&mut *write).await?.rows_affected();
             write.commit().await?;
-            Ok::<_, StoreError>(purged.unsigned_abs())
+            Ok::<_, StoreError>((u64::from(jobs) + keys, goes_on))
         })
-        .await
+        .await?;
+        if goes_on {
+            self.wake();
+        }
+        Ok(purged)
     }
+}
+
+/// How many there were, and whether a job goes on that has waited for one of their children.
+async fn purge_jobs(
+    connection: &mut SqliteConnection,
+    ended_by: Micros,
+    limit: u32,
+    now: Micros,
+) -> Result<(u32, bool), StoreError> {
+    let purged: Vec<(Vec<u8>, Option<u8>)> = sqlx::query_as(sql::PURGE_JOBS)
+        .bind(ended_by)
+        .bind(limit)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut ended = Ended::default();
+    for (id, _) in purged.iter().filter(|(_, flow)| flow.is_some()) {
+        ended.purged(row::job_id(id)?);
+    }
+    let goes_on = ended.tell(connection, now).await?;
+    Ok((u32::try_from(purged.len()).unwrap_or(limit), goes_on))
 }
 
 impl SqliteStore {
@@ -136,6 +161,7 @@ async fn counts(
         let count = match row::state(&name)? {
             State::Ready => &mut counts.ready,
             State::Scheduled => &mut counts.scheduled,
+            State::Blocked => &mut counts.blocked,
             State::Leased => &mut counts.leased,
             State::Dead => &mut counts.dead,
             State::Cancelled => &mut counts.cancelled,
@@ -150,12 +176,15 @@ async fn counts(
     Ok(counts)
 }
 
+/// Whether it was cancelled, and whether a job goes on that has waited for it.
 async fn cancel(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
-) -> Result<bool, StoreError> {
-    match state(connection, id).await? {
+) -> Result<(bool, bool), StoreError> {
+    let (state, flow) = state(connection, id).await?.unzip();
+    let mut ended = Ended::default();
+    match state {
         Some(State::Ready | State::Scheduled) => {
             unplace(connection, id).await?;
             sqlx::query(sql::CANCEL_WAITING)
@@ -164,16 +193,19 @@ async fn cancel(
                 .execute(&mut *connection)
                 .await?;
             let free = sqlx::query(sql::FREE_KEYS).bind(list([id.as_uuid()]));
-            free.execute(connection).await?;
-            Ok(true)
+            free.execute(&mut *connection).await?;
+            if flow.flatten().is_some() {
+                ended.cancelled(id);
+            }
         }
+        Some(State::Blocked) => ended.blocked(id),
         Some(State::Leased) => {
             let cancel = sqlx::query(sql::CANCEL_LEASED).bind(&id.as_uuid().as_bytes()[..]);
-            cancel.execute(connection).await?;
-            Ok(true)
+            cancel.execute(&mut *connection).await?;
         }
-        Some(State::Dead | State::Cancelled) | None => Ok(false),
+        Some(State::Dead | State::Cancelled) | None => return Ok((false, false)),
     }
+    Ok((true, ended.tell(connection, now).await?))
 }
 
 async fn replay(
@@ -182,7 +214,7 @@ async fn replay(
     now: Micros,
 ) -> Result<bool, StoreError> {
     let bytes = &id.as_uuid().as_bytes()[..];
-    match state(connection, id).await? {
+    match state(connection, id).await?.map(|(state, _)| state) {
         Some(State::Scheduled) => unplace(connection, id).await?,
         Some(State::Dead) => {
             let is_taken: bool = sqlx::query_scalar(sql::KEY_IS_TAKEN)
@@ -206,12 +238,17 @@ async fn replay(
     Ok(true)
 }
 
-async fn state(connection: &mut SqliteConnection, id: JobId) -> Result<Option<State>, StoreError> {
-    let state: Option<String> = sqlx::query_scalar(sql::STATE)
+/// And its flow.
+async fn state(
+    connection: &mut SqliteConnection,
+    id: JobId,
+) -> Result<Option<(State, Option<u8>)>, StoreError> {
+    let found: Option<(String, Option<u8>)> = sqlx::query_as(sql::STATE)
         .bind(&id.as_uuid().as_bytes()[..])
         .fetch_optional(connection)
         .await?;
-    state.as_deref().map(row::state).transpose()
+    let read = |(state, flow): (String, Option<u8>)| Ok((row::state(&state)?, flow));
+    found.map(read).transpose()
 }
 
 /// Takes a job from where it waits.

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::UNIX_EPOCH;
 
 use purlin_store::StoreError;
@@ -6,34 +6,37 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::adding::json;
+use super::flows::Ended;
 use super::row::{self, Micros, after, hex, list};
 use super::sql;
 use crate::store::{Failure, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
+/// And says whether a job goes on that has waited for one of these.
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     lease: LeaseId,
     settlements: &[Settlement],
     now: Micros,
-) -> Result<Vec<Settled>, StoreError> {
+) -> Result<(Vec<Settled>, bool), StoreError> {
     let lease = &lease.as_uuid().as_bytes()[..];
     let ids = list(settlements.iter().map(|settlement| settlement.id.as_uuid()));
-    let leased: Vec<Vec<u8>> = sqlx::query_scalar(sql::UNLEASE)
+    let leased: Vec<(Vec<u8>, Option<u8>)> = sqlx::query_as(sql::UNLEASE)
         .bind(ids)
         .bind(lease)
         .fetch_all(&mut *connection)
         .await?;
     if leased.is_empty() {
-        return Ok(vec![Settled::Stale; settlements.len()]);
+        return Ok((vec![Settled::Stale; settlements.len()], false));
     }
-    let mut leased: HashSet<JobId> = row::job_ids(&leased)?.into_iter().collect();
-    let ids = list(leased.iter().map(JobId::as_uuid));
+    let leased = leased.iter().map(|(id, flow)| Ok((row::job_id(id)?, *flow)));
+    let mut leased: HashMap<JobId, Option<u8>> = leased.collect::<Result<_, StoreError>>()?;
+    let ids = list(leased.keys().map(JobId::as_uuid));
     let mut changes = Changes::default();
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
-        settled.push(if leased.remove(&settlement.id) {
-            changes.add(settlement, now);
+        settled.push(if let Some(flow) = leased.remove(&settlement.id) {
+            changes.add(settlement, flow.is_some(), now);
             Settled::Applied
         } else {
             Settled::Stale
@@ -41,8 +44,9 @@ pub(super) async fn settle(
     }
     changes.write(connection, &ids, now).await?;
     let end = sqlx::query(sql::END_LEASE).bind(lease);
-    end.execute(connection).await?;
-    Ok(settled)
+    end.execute(&mut *connection).await?;
+    let goes_on = changes.tell_children(connection, now).await?;
+    Ok((settled, goes_on))
 }
 
 /// What becomes of jobs that are in no lease any more.
@@ -52,6 +56,9 @@ struct Changes {
     put_off: Vec<JobId>,
     released: Vec<JobId>,
     changed: Vec<Change>,
+    of_flows: Ended,
+    /// Of flows, and cancelled if somebody wants that.
+    to_wait_again: Vec<JobId>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +70,18 @@ struct Change {
 }
 
 impl Changes {
-    fn add(&mut self, settlement: &Settlement, now: Micros) {
+    fn add(&mut self, settlement: &Settlement, is_of_flow: bool, now: Micros) {
         let id = settlement.id;
+        if is_of_flow {
+            match &settlement.outcome {
+                Outcome::Done => self.of_flows.done(id),
+                Outcome::Discard { .. } => self.of_flows.as_said(id, Some("dead")),
+                Outcome::Cancelled => self.of_flows.cancelled(id),
+                Outcome::Retry { .. } | Outcome::Snooze { .. } | Outcome::Release => {
+                    self.to_wait_again.push(id);
+                }
+            }
+        }
         let mut change = Change {
             id: hex(id.as_uuid()),
             run_at: None,
@@ -113,5 +130,23 @@ impl Changes {
         let free = sqlx::query(sql::FREE_KEYS).bind(ids);
         free.execute(connection).await?;
         Ok(())
+    }
+
+    async fn tell_children(
+        self,
+        connection: &mut SqliteConnection,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
+        let mut ended = self.of_flows;
+        if !self.to_wait_again.is_empty() {
+            let cancelled: Vec<Vec<u8>> = sqlx::query_scalar(sql::CANCELLED)
+                .bind(list(self.to_wait_again.iter().map(JobId::as_uuid)))
+                .fetch_all(&mut *connection)
+                .await?;
+            for id in row::job_ids(&cancelled)? {
+                ended.cancelled(id);
+            }
+        }
+        ended.tell(connection, now).await
     }
 }

@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::row::{self, Micros, after, job_id, list};
+use super::flows::Ended;
 use super::sql;
 use crate::store::{Beat, Failure, Rescue, Rescued};
 use crate::{JobId, WorkerId};
@@ -58,19 +59,24 @@ pub(super) async fn leave(
         .execute(&mut *connection)
         .await?;
     let workers = list([worker]);
-    let jobs: Vec<Vec<u8>> = sqlx::query_scalar(sql::GIVE_BACK)
+    let jobs: Vec<GivenBack> = sqlx::query_as(sql::GIVE_BACK)
         .bind(&workers)
         .bind(now)
         .fetch_all(&mut *connection)
         .await?;
-    end_leases(connection, &workers, &row::job_ids(&jobs)?).await
+    end_leases(connection, &workers, &jobs, now).await?;
+    Ok(())
 }
 
+/// A job, how it ended if it did, and its flow.
+type GivenBack = (Vec<u8>, Option<String>, Option<u8>);
+
+/// And says whether a job goes on that has waited for one of theirs.
 pub(super) async fn rescue(
     connection: &mut SqliteConnection,
     rescue: &Rescue,
     now: Micros,
-) -> Result<Rescued, StoreError> {
+) -> Result<(Rescued, bool), StoreError> {
     let dead: Vec<Vec<u8>> = sqlx::query_scalar(sql::FORGET_DEAD)
         .bind(now)
         .bind(rescue.limit)
@@ -78,14 +84,14 @@ pub(super) async fn rescue(
         .await?;
     let mut rescued = Rescued::default();
     if dead.is_empty() {
-        return Ok(rescued);
+        return Ok((rescued, false));
     }
     let dead: Vec<Uuid> = dead
         .iter()
         .map(|bytes| Uuid::from_slice(bytes).map_err(row::corrupt))
         .collect::<Result<_, _>>()?;
     let workers = list(&dead);
-    let crashed: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::CRASH)
+    let crashed: Vec<GivenBack> = sqlx::query_as(sql::CRASH)
         .bind(&workers)
         .bind(rescue.max_crashes)
         .bind(now)
@@ -93,25 +99,34 @@ pub(super) async fn rescue(
         .fetch_all(&mut *connection)
         .await?;
     rescued.workers = u32::try_from(dead.len()).unwrap_or(u32::MAX);
-    let mut jobs = Vec::with_capacity(crashed.len());
-    for (id, end) in &crashed {
-        jobs.push(job_id(id)?);
+    for (_, end, _) in &crashed {
         match end.as_deref() {
             None => rescued.ready += 1,
             Some("dead") => rescued.dead += 1,
             Some(_) => {}
         }
     }
-    end_leases(connection, &workers, &jobs).await?;
-    Ok(rescued)
+    let goes_on = end_leases(connection, &workers, &crashed, now).await?;
+    Ok((rescued, goes_on))
 }
 
-/// Ends the leases of these workers, and makes those of their jobs ready that have not ended.
+/// Ends the leases of these workers, and makes those of their jobs ready that have not ended. Says whether
+/// a job goes on that has waited for one that has.
 async fn end_leases(
     connection: &mut SqliteConnection,
     workers: &str,
-    jobs: &[JobId],
-) -> Result<(), StoreError> {
+    given_back: &[GivenBack],
+    now: Micros,
+) -> Result<bool, StoreError> {
+    let mut ended = Ended::default();
+    let mut jobs = Vec::with_capacity(given_back.len());
+    for (id, end, flow) in given_back {
+        let id = job_id(id)?;
+        jobs.push(id);
+        if flow.is_some() {
+            ended.as_said(id, end.as_deref());
+        }
+    }
     let jobs = list(jobs.iter().map(JobId::as_uuid));
     for (statement, list) in [
         (sql::READY, jobs.as_str()),
@@ -122,5 +137,5 @@ async fn end_leases(
         let end = sqlx::query(statement).bind(list);
         end.execute(&mut *connection).await?;
     }
-    Ok(())
+    ended.tell(connection, now).await
 }
