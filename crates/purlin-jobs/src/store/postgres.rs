@@ -1,5 +1,6 @@
 mod admin;
 mod enqueue;
+mod flows;
 mod listen;
 mod low_water;
 mod row;
@@ -391,6 +392,10 @@ impl JobStore for PostgresStore {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         deadline(NAME, "enqueue", self.timeout, self.add(None, jobs)).await
+    }
+
+    fn carries_flows(&self) -> bool {
+        true
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {

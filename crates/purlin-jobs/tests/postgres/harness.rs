@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use purlin_jobs::store::{Claim, Claimed, Entry, Outcome, Settled, Settlement};
+use purlin_jobs::store::{Claim, Claimed, Entry, On, Outcome, Parent, Settled, Settlement};
 use purlin_jobs::store::{Filter, JobAdmin as _, Page, Rescue};
 use purlin_jobs::{
     JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, TransactionalJobStore as _,
@@ -177,6 +177,14 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     let completed = store.complete_in(&mut transaction, lease, ids[4]).await;
     assert_eq!(completed.unwrap(), Settled::Applied);
     transaction.commit().await.unwrap();
+
+    let parent = job();
+    let mut child = job();
+    child.parents = vec![Parent {
+        id: parent.id,
+        on: On::Ended,
+    }];
+    store.enqueue(&[parent, child]).await.unwrap();
 
     store.promote(10).await.unwrap();
     store.promote(0).await.unwrap();

@@ -91,6 +91,10 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::database());
 }
 
+mod flow_transactions {
+    purlin_jobs::transactional_flow_conformance!(super::database());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(8, database);

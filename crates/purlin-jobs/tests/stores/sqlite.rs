@@ -86,6 +86,10 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
 }
 
+mod flow_transactions {
+    purlin_jobs::transactional_flow_conformance!(super::file());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(64, file);

@@ -10,7 +10,9 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row as _, SqlStr};
 use uuid::Uuid;
 
+use super::flows::{Flows, HAS_CHILDREN};
 use super::{NAME, PostgresStore, interval, row};
+use crate::store::flows::check_parents;
 use crate::store::{Enqueued, Entry, Settled, TransactionalJobStore};
 use crate::{JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
 
@@ -42,21 +44,38 @@ impl PostgresStore {
         &self,
         connection: Option<&mut PgConnection>,
         jobs: &[Entry],
-    ) -> Result<Vec<Enqueued>, sqlx::Error> {
+    ) -> Result<Vec<Enqueued>, StoreError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let is_plain = jobs.iter().all(|job| job.options.unique.is_none());
+        check_parents(NAME, jobs)?;
+        let is_unique = jobs.iter().any(|job| job.options.unique.is_some());
+        let is_flow = jobs.iter().any(|job| !job.parents.is_empty());
         match connection {
-            _ if is_plain => self.add_plain(connection, jobs).await,
-            Some(connection) => self.add_unique(connection, jobs).await,
+            _ if !is_unique && !is_flow => Ok(self.add_plain(connection, jobs).await?),
+            Some(connection) => self.add_several(connection, jobs).await,
             None => {
                 let mut transaction = self.begin().await?;
-                let enqueued = self.add_unique(&mut transaction, jobs).await?;
+                let enqueued = self.add_several(&mut transaction, jobs).await?;
                 transaction.commit().await?;
                 Ok(enqueued)
             }
         }
+    }
+
+    /// By several statements.
+    async fn add_several(
+        &self,
+        connection: &mut PgConnection,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let enqueued = if jobs.iter().any(|job| job.options.unique.is_some()) {
+            self.add_unique(connection, jobs).await?
+        } else {
+            self.add_plain(Some(&mut *connection), jobs).await?
+        };
+        self.link(connection, jobs, &enqueued).await?;
+        Ok(enqueued)
     }
 
     async fn add_plain(
@@ -66,7 +85,8 @@ impl PostgresStore {
     ) -> Result<Vec<Enqueued>, sqlx::Error> {
         let mut seen = HashSet::with_capacity(jobs.len());
         let firsts: Vec<_> = jobs.iter().filter(|job| seen.insert(job.id)).collect();
-        let mut added = self.insert(connection, &firsts).await?;
+        let flows = Flows::of(jobs);
+        let mut added = self.insert(connection, &firsts, &flows).await?;
         let enqueued = jobs.iter().map(|job| {
             if added.remove(&job.id) {
                 Enqueued::New(job.id)
@@ -82,13 +102,14 @@ impl PostgresStore {
         &self,
         connection: Option<&mut PgConnection>,
         jobs: &[&Entry],
+        flows: &Flows,
     ) -> Result<HashSet<JobId>, sqlx::Error> {
         let row = if connection.is_some() {
-            let query = self.insertion(&self.sql.enqueue_in, jobs);
+            let query = self.insertion(&self.sql.enqueue_in, jobs, flows);
             self.fetch_one(connection, query).await?
         } else {
             loop {
-                let query = self.insertion(&self.sql.enqueue, jobs);
+                let query = self.insertion(&self.sql.enqueue, jobs, flows);
                 match self.fetch_one(None, query).await {
                     // One of an id was added since the statement had begun: the next one sees it.
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
@@ -108,6 +129,7 @@ impl PostgresStore {
         &'a self,
         sql: &SqlStr,
         jobs: &[&'a Entry],
+        flows: &Flows,
     ) -> Query<'a, Postgres, PgArguments> {
         let unique = |job: &&'a Entry| job.options.unique.as_ref();
         self.query(sql)
@@ -128,6 +150,7 @@ impl PostgresStore {
             .bind(column(jobs, |job| {
                 unique(&job).map(|unique| span(unique.span))
             }))
+            .bind(flows.column(jobs))
             .bind(&*self.channel)
             .bind(queue_of_all(jobs))
     }
@@ -144,6 +167,7 @@ impl PostgresStore {
         let known = known.iter().map(|row| row.try_get("id"));
         let known = known.collect::<Result<HashSet<Uuid>, _>>()?;
 
+        let mut flows = Flows::of(jobs);
         let mut verdicts: HashMap<usize, Enqueued> = HashMap::new();
         let mut added: HashSet<JobId> = HashSet::new();
         let mut holders: HashMap<UniqueKey, JobId> = HashMap::new();
@@ -167,7 +191,8 @@ impl PostgresStore {
                     round.push(index);
                 }
             }
-            for (index, verdict) in self.take_keys(connection, jobs, round).await? {
+            let taken = self.take_keys(connection, jobs, round, &mut flows);
+            for (index, verdict) in taken.await? {
                 verdicts.insert(index, verdict);
                 if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
                     added.insert(id);
@@ -182,7 +207,7 @@ impl PostgresStore {
             .filter(|index| !matches!(verdicts[index], Enqueued::Existing(_)))
             .map(|index| &jobs[index])
             .collect();
-        let inserted = self.insert(Some(connection), &new).await?;
+        let inserted = self.insert(Some(connection), &new, &flows).await?;
         let verdict = |(index, job): (usize, &Entry)| match verdicts[&index] {
             // Somebody has added one of its id meanwhile.
             Enqueued::New(id) if !inserted.contains(&id) => Enqueued::Existing(job.id),
@@ -197,6 +222,7 @@ impl PostgresStore {
         connection: &mut PgConnection,
         jobs: &[Entry],
         round: Vec<usize>,
+        flows: &mut Flows,
     ) -> Result<Vec<(usize, Enqueued)>, sqlx::Error> {
         let mut verdicts = Vec::new();
         let mut left: Vec<(usize, Unique)> = Vec::new();
@@ -239,7 +265,8 @@ impl PostgresStore {
                     }
                     Some((holder, false)) => {
                         let id = jobs[index].id;
-                        match self.stand_in(connection, *holder, id, &unique).await? {
+                        let stands_in = self.stand_in(connection, *holder, id, &unique, flows);
+                        match stands_in.await? {
                             Some(verdict) => verdicts.push((index, verdict)),
                             None => left.push((index, unique)),
                         }
@@ -278,6 +305,7 @@ impl PostgresStore {
         old: JobId,
         new: JobId,
         unique: &Unique,
+        flows: &mut Flows,
     ) -> Result<Option<Enqueued>, sqlx::Error> {
         if unique.on_conflict == OnConflict::Keep {
             return Ok(Some(Enqueued::Existing(old)));
@@ -289,6 +317,9 @@ impl PostgresStore {
             .bind(unique.key.as_bytes().as_slice())
             .bind(period(unique.span));
         let row = self.fetch_one(Some(connection), query).await?;
+        if row.try_get("has_children")? {
+            flows.add(new, HAS_CHILDREN);
+        }
         Ok(if row.try_get("done")? {
             Some(Enqueued::Replaced { new, old })
         } else if row.try_get("has_moved")? {
@@ -303,7 +334,7 @@ fn column<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Entry) -> T) -> Vec<T> {
     jobs.iter().map(|job| of(job)).collect()
 }
 
-fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {
+pub(super) fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {
     jobs.into_iter().map(|job| *job.id.as_uuid()).collect()
 }
 
@@ -320,14 +351,14 @@ fn timeout(job: &Entry) -> Option<i64> {
     Some(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
-fn after(job: &Entry) -> Option<PgInterval> {
+pub(super) fn after(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
         Run::After(delay) => Some(interval(delay)),
         Run::Now | Run::At(_) => None,
     }
 }
 
-fn at(job: &Entry) -> Option<PgInterval> {
+pub(super) fn at(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
         Run::At(at) => Some(interval(at.duration_since(UNIX_EPOCH).unwrap_or_default())),
         Run::Now | Run::After(_) => None,

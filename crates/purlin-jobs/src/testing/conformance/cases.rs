@@ -169,6 +169,19 @@ macro_rules! flow_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of what a store does that
+/// [carries flows](crate::JobStore::carries_flows) and joins transactions. Takes what
+/// [`transactional_store_conformance!`](crate::transactional_store_conformance) takes.
+#[macro_export]
+macro_rules! transactional_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            who_waits_for_a_completed_job_goes_on_with_the_commit
+            a_flow_is_there_when_its_transaction_commits
+        }
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {
