@@ -154,10 +154,7 @@ impl<S: JobStore> Jobs<S> {
     /// # Cancel safety
     ///
     /// Dropped early, all of it is there or nothing.
-    pub async fn enqueue_flow(
-        &self,
-        flow: impl Into<Flow>,
-    ) -> Result<Vec<Enqueued>, EnqueueError> {
+    pub async fn enqueue_flow(&self, flow: impl Into<Flow>) -> Result<Vec<Enqueued>, EnqueueError> {
         let flow = self.flow(flow.into())?;
         let enqueued = self.store.enqueue(&flow.entries).await?;
         flow.in_order(&enqueued)

@@ -67,8 +67,11 @@ pub(super) fn check_parents(store: &'static str, jobs: &[Entry]) -> Result<(), S
         let is_known = |parent: &Parent| before.contains(&parent.id) && parents.insert(parent.id);
         let is_linked = job.parents.iter().all(is_known);
         if !is_linked || (!before.insert(job.id) && !job.parents.is_empty()) {
-            return Err(StoreError::new(StoreErrorKind::Refused, store, "enqueue")
-                .with_source("a job waits for one that does not stand before it, or for one twice"));
+            return Err(
+                StoreError::new(StoreErrorKind::Refused, store, "enqueue").with_source(
+                    "a job waits for one that does not stand before it, or for one twice",
+                ),
+            );
         }
     }
     Ok(())

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
 use tokio::sync::watch;
 
+use self::flows::End;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
     On, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Tally, Wake, Wakeups,
 };
-use self::flows::End;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
 const NAME: &str = "memory";

@@ -65,6 +65,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `enqueue` of jobs without unique keys | 1 | 4 |
 /// | `enqueue` of jobs with unique keys that are free | 5 | 8 |
 /// | … with one that is taken: more, by 2 or 3 | 7 | 12 |
+/// | `enqueue` of jobs of which some wait for others: one statement more, and a transaction | 4 | 5 |
 /// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
 /// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
 /// | `rescue` when no worker is dead | 1 | 4 |
@@ -81,7 +82,9 @@ const CRASHED: &str = "the worker died while it had this job";
 /// changes the same job at that moment, and for a transaction that has said
 /// [`complete_in`](super::TransactionalJobStore::complete_in) of the same job; not for one that has said it
 /// of another job of the lease. Whoever enqueues a unique key waits for a transaction that has just
-/// enqueued it or completed its job. A rescue leaves out a job that somebody completes in a
+/// enqueued it or completed its job. Whoever ends a job that others wait for takes the row of each of
+/// these, in which it counts, until it commits: jobs of one batch that are completed in transactions wait for
+/// each other there, so complete them last. A rescue leaves out a job that somebody completes in a
 /// transaction, until that ends; `leave` waits for it.
 ///
 /// # Cancel safety

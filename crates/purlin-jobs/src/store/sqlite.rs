@@ -68,6 +68,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// |---|---|
 /// | `enqueue` | 2, and 1 each when some are ready or scheduled; 2 more when some have a unique key; 1 when some replace others, and 2 for each that is replaced |
 /// | `claim` | 5, and 1 when a unique key is held until the start; 2 when nothing is ready |
+/// | `enqueue` of jobs of which some wait for others | 2 more |
+/// | whatever ends jobs of flows | 1 to 9 more |
 /// | `settle`, `complete_in` | 3, and 1 each when some are done, not done, put off, released; 1 when none was leased |
 /// | `join` | 1 |
 /// | `heartbeat` | 2 |

@@ -26,11 +26,9 @@ const ROWS: &str = "
     from purlin_jobs_jobs;
     insert into purlin_jobs_children (id, waits_for) select id, 2 from purlin_jobs_jobs;
     insert into purlin_jobs_edges (parent, child, on_ended)
-    select parent.id, child.id, n % 2 = 0
+    select lpad(n::text, 32, '0')::uuid, lpad(child, 32, '0')::uuid, n % 2 = 0
     from generate_series(1, 1000000) n
-        cross join lateral (select lpad(n::text, 32, '0')::uuid) child (id)
-        cross join lateral (values (lpad((n / 2)::text, 32, '0')::uuid),
-            (lpad((n % 100)::text, 32, 'f')::uuid)) parent (id);
+        cross join lateral (values ((n + 1)::text), ('f' || n % 100)) children (child);
     analyze";
 
 /// Not by `truncate`, which takes the pages too.
@@ -83,7 +81,14 @@ async fn generic_plan(pool: &PgPool, statement: &Statement) -> Vec<String> {
 /// The statements that are not [`SELDOM`] use indexes, and there are so many of them.
 async fn use_indexes(pool: &PgPool, statements: &[Statement]) -> usize {
     let large = [
-        "jobs", "ready", "scheduled", "leases", "unique", "finished", "children", "edges",
+        "jobs",
+        "ready",
+        "scheduled",
+        "leases",
+        "unique",
+        "finished",
+        "children",
+        "edges",
     ]
     .map(|table| format!("Seq Scan on purlin_jobs_{table}"));
     let mut often = 0;

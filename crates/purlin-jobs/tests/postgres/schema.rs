@@ -205,7 +205,8 @@ async fn for_a_user_without_rights_to_spare() {
         "grant usage on schema blocks to app;
          grant select, insert, update, delete on blocks.purlin_jobs_jobs, blocks.purlin_jobs_ready,
             blocks.purlin_jobs_scheduled, blocks.purlin_jobs_leases, blocks.purlin_jobs_workers,
-            blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues to app;
+            blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues,
+            blocks.purlin_jobs_children, blocks.purlin_jobs_edges to app;
          grant select on blocks.purlin_jobs_migrations to app",
     )
     .execute(&owners)

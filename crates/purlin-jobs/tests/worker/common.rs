@@ -71,6 +71,7 @@ pub(crate) struct Store {
     pub(crate) inner: MemoryStore,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
+    carries_flows: bool,
 }
 
 impl Store {
@@ -79,7 +80,13 @@ impl Store {
             inner: MemoryStore::new().with_clock(TokioClock(Instant::now())),
             faults: Arc::default(),
             calls: Arc::default(),
+            carries_flows: true,
         }
+    }
+
+    pub(crate) fn without_flows(mut self) -> Self {
+        self.carries_flows = false;
+        self
     }
 
     /// The next so many calls fail like this.
@@ -168,7 +175,7 @@ impl JobStore for Store {
     }
 
     fn carries_flows(&self) -> bool {
-        self.inner.carries_flows()
+        self.carries_flows && self.inner.carries_flows()
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {

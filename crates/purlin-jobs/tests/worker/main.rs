@@ -3,6 +3,7 @@
 mod common;
 mod ending;
 mod faults;
+mod flows;
 mod layers;
 mod leases;
 mod outcomes;

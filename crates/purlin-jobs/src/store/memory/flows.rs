@@ -43,7 +43,10 @@ impl Shelf {
 
     /// Lets a job wait for nobody.
     pub(super) fn unblock(&mut self, id: JobId) {
-        let parents = self.jobs.get_mut(&id).map(|row| std::mem::take(&mut row.parents));
+        let parents = self
+            .jobs
+            .get_mut(&id)
+            .map(|row| std::mem::take(&mut row.parents));
         for parent in parents.into_iter().flatten() {
             self.edges.remove(&(parent, id));
         }

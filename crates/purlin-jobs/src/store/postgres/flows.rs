@@ -43,7 +43,9 @@ impl Flows {
         if self.0.is_empty() {
             return Vec::new();
         }
-        jobs.iter().map(|job| self.0.get(&job.id).copied()).collect()
+        jobs.iter()
+            .map(|job| self.0.get(&job.id).copied())
+            .collect()
     }
 }
 

@@ -57,11 +57,7 @@ pub(super) fn view(row: &PgRow) -> Read<JobView> {
 fn tally(row: &PgRow) -> Read<Tally> {
     let counts: Option<Vec<Option<i32>>> = row.try_get("parents")?;
     match counts.unwrap_or_default()[..] {
-        [done, dead, cancelled] => Ok(Tally::new(
-            number(done)?,
-            number(dead)?,
-            number(cancelled)?,
-        )),
+        [done, dead, cancelled] => Ok(Tally::new(number(done)?, number(dead)?, number(cancelled)?)),
         _ => Ok(Tally::default()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use purlin_store::SchemaName;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-use self::flows::{FLOW, LINK, LOWEST, SEED};
+use self::flows::{FLOW, IF_OWNED, LINK, LOWEST, SEED};
 use crate::Priority;
 
 // `$1` is the override of the clock wherever `{now}` stands. Other times are intervals.
@@ -580,6 +580,7 @@ impl Statements {
                 .replace("{moved}", MOVED)
                 .replace("{flow}", FLOW)
                 .replace("{seed}", "")
+                .replace("{if_owned}", "")
                 .replace("{lowest}", LOWEST)
                 .replace("{view}", VIEW)
                 .replace("{where}", WHERE)
@@ -597,7 +598,8 @@ impl Statements {
             let sql = sql.replace("{drop_lease}", &drop_lease);
             text(&sql.replace("{rest}", rest))
         };
-        let moved = MOVED.replace("{flow}", &FLOW.replace("{seed}", SEED));
+        let flow = FLOW.replace("{seed}", SEED).replace("{if_owned}", IF_OWNED);
+        let moved = MOVED.replace("{flow}", &flow);
         let cancel = CANCEL.replace("{moved}", &moved);
         Self {
             enqueue: text(&ENQUEUE.replace("{conflict}", "")),

@@ -158,6 +158,9 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// A key, the job that has it, whether that may be replaced, and its flow.
+type Found = (Vec<u8>, Vec<u8>, bool, Option<u8>);
+
 /// Who has the keys that these jobs want.
 async fn holders(
     connection: &mut SqliteConnection,
@@ -172,13 +175,13 @@ async fn holders(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let holders: Vec<(Vec<u8>, Vec<u8>, bool, Option<u8>)> = sqlx::query_as(sql::HOLDERS)
+    let holders: Vec<Found> = sqlx::query_as(sql::HOLDERS)
         .bind(json(&keys)?)
         .bind(bytes)
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, may_be_replaced, flow): (Vec<u8>, Vec<u8>, bool, Option<u8>)| {
+    let read = |(key, job, may_be_replaced, flow): Found| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
         let holder = Holder {
             job: job_id(&job)?,

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::SqliteConnection;
 
-use super::row::{self, Micros, list, micros, until};
 use super::flows::Ended;
+use super::row::{self, Micros, list, micros, until};
 use super::{NAME, SqliteStore, sql};
 use crate::store::{Counts, Filter, JobAdmin, JobView, Page, State};
 use crate::{JobId, QueueName};

@@ -236,6 +236,9 @@ struct Start {
     run_at: Micros,
 }
 
+/// A child, how many it still waits for, its delay and its time to start.
+type Counted = (Vec<u8>, i64, Option<Micros>, Option<Micros>);
+
 /// Counts what the children hear, and lets those begin that have heard of all.
 async fn go_on(
     connection: &mut SqliteConnection,
@@ -248,7 +251,7 @@ async fn go_on(
         dead: tally.dead,
         cancelled: tally.cancelled,
     });
-    let counted: Vec<(Vec<u8>, i64, Option<Micros>, Option<Micros>)> = sqlx::query_as(sql::COUNT)
+    let counted: Vec<Counted> = sqlx::query_as(sql::COUNT)
         .bind(json(&told.collect::<Vec<_>>())?)
         .fetch_all(&mut *connection)
         .await?;

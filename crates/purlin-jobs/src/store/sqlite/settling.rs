@@ -29,7 +29,9 @@ pub(super) async fn settle(
     if leased.is_empty() {
         return Ok((vec![Settled::Stale; settlements.len()], false));
     }
-    let leased = leased.iter().map(|(id, flow)| Ok((row::job_id(id)?, *flow)));
+    let leased = leased
+        .iter()
+        .map(|(id, flow)| Ok((row::job_id(id)?, *flow)));
     let mut leased: HashMap<JobId, Option<u8>> = leased.collect::<Result<_, StoreError>>()?;
     let ids = list(leased.keys().map(JobId::as_uuid));
     let mut changes = Changes::default();

@@ -4,8 +4,8 @@ use purlin_store::StoreError;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::row::{self, Micros, after, job_id, list};
 use super::flows::Ended;
+use super::row::{self, Micros, after, job_id, list};
 use super::sql;
 use crate::store::{Beat, Failure, Rescue, Rescued};
 use crate::{JobId, WorkerId};

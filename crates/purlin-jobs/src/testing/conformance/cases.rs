@@ -164,7 +164,10 @@ macro_rules! flow_conformance {
             a_large_batch_calls_back_once
             a_callback_goes_on_once_whoever_is_the_last
             ends_and_cancellations_of_one_flow_do_not_block_each_other
+            a_blocked_job_is_cancelled_or_goes_on
             a_job_that_goes_on_wakes_who_waits
+            a_dropped_settlement_of_a_flow_is_all_or_nothing
+            a_dropped_enqueue_of_a_flow_is_all_or_nothing
         }
     };
 }

@@ -25,7 +25,10 @@ pub(super) fn after(parents: &[&Entry], on: On) -> Entry {
 }
 
 async fn add_all(store: &Store, entries: &[Entry]) {
-    let new: Vec<_> = entries.iter().map(|entry| Enqueued::New(entry.id)).collect();
+    let new: Vec<_> = entries
+        .iter()
+        .map(|entry| Enqueued::New(entry.id))
+        .collect();
     assert_eq!(ok(store.enqueue(entries).await), new);
 }
 
@@ -76,7 +79,10 @@ pub async fn a_job_waits_until_another_is_done(h: &impl Harness) {
     let ready = view(&h.second(), second.id).await;
     assert_eq!((ready.state, ready.waits_for), (State::Ready, 0));
     assert_eq!(ready.run_at, Some(now(h)));
-    assert_eq!(ready.enqueued_at.max(enqueued_at + MINUTE), enqueued_at + MINUTE);
+    assert_eq!(
+        ready.enqueued_at.max(enqueued_at + MINUTE),
+        enqueued_at + MINUTE
+    );
     assert_eq!(ready.parents, Tally::new(1, 0, 0));
     let batch = worker.claim(10).await;
     assert_eq!(batch.job().id, second.id);
@@ -109,7 +115,11 @@ pub async fn a_job_waits_for_all_of_its_parents(h: &impl Harness) {
         assert_eq!(batch.settle(id, Outcome::Done).await, Settled::Applied);
         let waits = view(&store, bottom.id).await;
         assert_eq!((waits.waits_for, waits.parents.done), (left, 4 - left));
-        let expected = if left == 0 { State::Ready } else { State::Blocked };
+        let expected = if left == 0 {
+            State::Ready
+        } else {
+            State::Blocked
+        };
         assert_eq!(waits.state, expected);
     }
     assert_eq!(worker.claim(10).await.ids(), [bottom.id]);
@@ -216,7 +226,11 @@ pub async fn every_end_is_told(h: &impl Harness) {
         ending.end(h, parent.id).await;
         let tally = ending.tally();
         let told = view(&h.second(), on_ended.id).await;
-        assert_eq!((told.state, told.parents), (State::Ready, tally), "{ending:?}");
+        assert_eq!(
+            (told.state, told.parents),
+            (State::Ready, tally),
+            "{ending:?}"
+        );
         let (done, below_it) = match tally {
             Tally { done: 1, .. } => (State::Ready, State::Blocked),
             Tally { dead: 1, .. } => (State::Blocked, State::Blocked),
@@ -239,7 +253,12 @@ pub async fn a_job_that_waits_again_tells_nobody(h: &impl Harness) {
     let [one, other] = children.clone();
     add_all(&store, &[parent.clone(), one, other]).await;
     for last in [Last::Retry, Last::Snooze, Last::Release] {
-        Worker::join(&store).await.claim(1).await.end(last.outcome()).await;
+        Worker::join(&store)
+            .await
+            .claim(1)
+            .await
+            .end(last.outcome())
+            .await;
         h.clock().advance(MINUTE);
         ok(store.promote(10).await);
         assert_eq!(blocked(&store).await, 2);
@@ -248,7 +267,10 @@ pub async fn a_job_that_waits_again_tells_nobody(h: &impl Harness) {
     assert_eq!(worker.claim(10).await.ids(), [parent.id]);
     ok(store.leave(worker.id).await);
     assert_eq!(blocked(&store).await, 2);
-    assert_eq!(Worker::join(&store).await.claim(10).await.ids(), [parent.id]);
+    assert_eq!(
+        Worker::join(&store).await.claim(10).await.ids(),
+        [parent.id]
+    );
     h.clock().advance(HOUR);
     assert_eq!(rescue(&store, 9).await.ready, 1);
     assert_eq!(blocked(&store).await, 2);
@@ -276,9 +298,15 @@ pub async fn a_dead_parent_that_is_replayed_is_waited_for(h: &impl Harness) {
     assert_eq!(batch.job().id, parent.id);
     batch.end(Outcome::Done).await;
     let done = view(&store, on_done.id).await;
-    assert_eq!((done.state, done.parents), (State::Ready, Tally::new(1, 0, 0)));
+    assert_eq!(
+        (done.state, done.parents),
+        (State::Ready, Tally::new(1, 0, 0))
+    );
     let told = view(&store, on_ended.id).await;
-    assert_eq!((told.state, told.parents), (State::Blocked, Tally::new(0, 1, 0)));
+    assert_eq!(
+        (told.state, told.parents),
+        (State::Blocked, Tally::new(0, 1, 0))
+    );
 }
 
 /// A callback that died knows what it knew when it is replayed.
@@ -317,14 +345,22 @@ pub async fn a_cancelled_job_takes_along_who_waits_for_it(h: &impl Harness) {
     assert_eq!(standing(&store).await, [1, 2, 0, 52]);
     let cancelled = view(&store, last.id).await;
     assert_eq!(cancelled.finished_at, Some(now(h)));
-    assert_eq!((cancelled.state, cancelled.waits_for), (State::Cancelled, 0));
+    assert_eq!(
+        (cancelled.state, cancelled.waits_for),
+        (State::Cancelled, 0)
+    );
     assert_eq!(view(&store, told.id).await.parents, Tally::new(0, 0, 2));
     assert_eq!(state(&store, spared.id).await, Some(State::Blocked));
     for n in 0..50_u8 {
         add(&store, unique(Unique::until_done([n]))).await;
     }
     // Its other parent tells nothing to one that has ended.
-    Worker::join(&store).await.claim(1).await.end(Outcome::Done).await;
+    Worker::join(&store)
+        .await
+        .claim(1)
+        .await
+        .end(Outcome::Done)
+        .await;
     assert_eq!(state(&store, mixed.id).await, Some(State::Cancelled));
     assert_eq!(state(&store, outside.id).await, None);
 }
@@ -391,7 +427,14 @@ pub async fn a_stale_settlement_tells_nobody(h: &impl Harness) {
         assert_eq!((waits.waits_for, waits.parents), (1, Tally::new(1, 0, 0)));
     }
     // The id of a parent that is done may come again; its first end counts.
-    add(&store, Entry { id: first.id, ..job() }).await;
+    add(
+        &store,
+        Entry {
+            id: first.id,
+            ..job()
+        },
+    )
+    .await;
     assert!(ok(store.cancel(first.id).await));
     assert_eq!(view(&store, child.id).await.waits_for, 1);
 }
@@ -419,7 +462,12 @@ pub async fn a_delay_counts_from_when_a_job_waits_for_nobody(h: &impl Harness) {
     }
     h.clock().advance(HOUR);
     assert_eq!(ok(store.promote(10).await).jobs, 0);
-    Worker::join(&store).await.claim(1).await.end(Outcome::Done).await;
+    Worker::join(&store)
+        .await
+        .claim(1)
+        .await
+        .end(Outcome::Done)
+        .await;
     let stands = async |entry: &Entry| {
         let view = view(&store, entry.id).await;
         (view.state, view.run_at)
@@ -456,7 +504,10 @@ pub async fn a_blocked_job_is_cancelled(h: &impl Harness) {
     assert!(ok(h.second().cancel(child.id).await));
     assert!(!ok(h.second().cancel(child.id).await));
     let cancelled = view(&store, child.id).await;
-    assert_eq!((cancelled.state, cancelled.waits_for), (State::Cancelled, 0));
+    assert_eq!(
+        (cancelled.state, cancelled.waits_for),
+        (State::Cancelled, 0)
+    );
     assert_eq!(cancelled.parents, Tally::new(1, 0, 0));
     assert_eq!(cancelled.finished_at, Some(now(h)));
     assert_eq!(state(&store, below.id).await, Some(State::Cancelled));
@@ -470,7 +521,10 @@ pub async fn a_blocked_job_is_cancelled(h: &impl Harness) {
     // Nothing is left of it that another one of its id would trip over.
     ok(store.purge_finished(Duration::ZERO, 10).await);
     let parent = job();
-    let again = Entry { id: child.id, ..after(&[&parent], On::Done) };
+    let again = Entry {
+        id: child.id,
+        ..after(&[&parent], On::Done)
+    };
     add_all(&store, &[parent, again.clone()]).await;
     assert_eq!(view(&store, again.id).await.parents, Tally::default());
     worker.claim(10).await.end(Outcome::Done).await;
@@ -529,7 +583,12 @@ pub async fn who_waits_for_a_replaced_job_waits_for_the_other(h: &impl Harness) 
         let batch = worker.claim(10).await;
         let ids: HashSet<_> = batch.ids().into_iter().collect();
         assert_eq!(ids, [on_done.id, on_ended.id].into());
-        assert!(batch.jobs.iter().all(|job| job.parents == Tally::new(1, 0, 0)));
+        assert!(
+            batch
+                .jobs
+                .iter()
+                .all(|job| job.parents == Tally::new(1, 0, 0))
+        );
         batch.settle_all(Outcome::Done).await;
     }
     assert_eq!(standing(&store).await, [0; 4]);
@@ -556,7 +615,10 @@ pub async fn a_flow_is_added_once(h: &impl Harness) {
     again().await;
     assert!(ok(store.replay(first.id).await));
     worker.claim(1).await.end(Outcome::Done).await;
-    assert_eq!(batch.settle(second.id, Outcome::Done).await, Settled::Applied);
+    assert_eq!(
+        batch.settle(second.id, Outcome::Done).await,
+        Settled::Applied
+    );
     assert_eq!(worker.claim(10).await.ids(), [child.id]);
 }
 
@@ -594,12 +656,18 @@ pub async fn a_flow_whose_parent_is_taken_is_refused(h: &impl Harness) {
 /// So that nobody waits for what has ended, for what comes later or for himself.
 pub async fn a_parent_stands_before_its_child(h: &impl Harness) {
     let store = h.store();
-    let there = Entry { id: add(&store, job()).await, ..job() };
+    let there = Entry {
+        id: add(&store, job()).await,
+        ..job()
+    };
     let parent = job();
     let child = after(&[&parent], On::Done);
     let twice = after(&[&parent, &parent], On::Done);
     let mut own = job();
-    own.parents = vec![Parent { id: own.id, on: On::Done }];
+    own.parents = vec![Parent {
+        id: own.id,
+        on: On::Done,
+    }];
     for call in [
         vec![child.clone()],
         vec![child, parent.clone()],
@@ -632,7 +700,10 @@ pub async fn a_large_batch_calls_back_once(h: &impl Harness) {
         let mut settlements: Vec<_> = batch
             .ids()
             .into_iter()
-            .map(|id| Settlement { id, outcome: Outcome::Done })
+            .map(|id| Settlement {
+                id,
+                outcome: Outcome::Done,
+            })
             .collect();
         assert_eq!(settlements.len(), 1_000);
         if n == 5 {
@@ -701,7 +772,11 @@ pub async fn ends_and_cancellations_of_one_flow_do_not_block_each_other(h: &impl
         let store = h.store();
         let tops = [0; 6].map(|_| job());
         let middles = [0; 6].map(|n: usize| {
-            let on = if n.is_multiple_of(2) { On::Done } else { On::Ended };
+            let on = if n.is_multiple_of(2) {
+                On::Done
+            } else {
+                On::Ended
+            };
             after(&tops.each_ref(), on)
         });
         let lows = [0; 6].map(|_| after(&middles.each_ref(), On::Done));
@@ -756,6 +831,47 @@ pub async fn ends_and_cancellations_of_one_flow_do_not_block_each_other(h: &impl
     }
 }
 
+/// While it is let go, claimed and cancelled. Who waits for it is cancelled with it, and only then.
+pub async fn a_blocked_job_is_cancelled_or_goes_on(h: &impl Harness) {
+    for _ in 0..40 {
+        let store = h.store();
+        let parent = job();
+        let child = after(&[&parent], On::Done);
+        let below = after(&[&child], On::Done);
+        let flow = [&parent, &child, &below].map(Clone::clone);
+        add_all(&store, &flow).await;
+        let batch = Worker::join(&store).await.claim(1).await;
+        let worker = Worker::join(&store).await;
+        let claim = worker.claim_of(1);
+        let claimed = at_once(h, 3, |n, store| {
+            let (lease, claim) = (batch.lease, claim.clone());
+            async move {
+                match n {
+                    0 => {
+                        let settled = settle(&store, lease, parent.id, Outcome::Done).await;
+                        assert_eq!(settled, Settled::Applied);
+                        ok(store.claim(&claim).await).len()
+                    }
+                    1 => usize::from(!ok(store.cancel(child.id).await)),
+                    _ => 0,
+                }
+            }
+        });
+        claimed.await;
+        let stands = async || (state(&store, child.id).await, state(&store, below.id).await);
+        if stands().await.0 == Some(State::Leased) {
+            assert_eq!(stands().await.1, Some(State::Blocked));
+            let settled = settle(&store, claim.lease, child.id, Outcome::Done).await;
+            assert_eq!(settled, Settled::Applied);
+            assert_eq!(stands().await, (None, Some(State::Ready)));
+            assert!(ok(store.cancel(below.id).await));
+        } else {
+            let cancelled = Some(State::Cancelled);
+            assert_eq!(stands().await, (cancelled, cancelled));
+        }
+    }
+}
+
 /// It is ready by the step of another one.
 pub async fn a_job_that_goes_on_wakes_who_waits(h: &impl Harness) {
     let store = h.store();
@@ -768,6 +884,11 @@ pub async fn a_job_that_goes_on_wakes_who_waits(h: &impl Harness) {
         while wakeups.next(Duration::from_millis(20)).await == Wake::Jobs {}
         ending.end(h, parent.id).await;
         assert_eq!(wakeups.next(HOUR).await, Wake::Jobs, "{ending:?}");
-        Worker::join(&store).await.claim(1).await.end(Outcome::Done).await;
+        Worker::join(&store)
+            .await
+            .claim(1)
+            .await
+            .end(Outcome::Done)
+            .await;
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::TransactionalHarness;
 use super::bench::{
-    HOUR, Store, Worker, add, conflict, counts, enqueue, job, job_with, leased, lost, ok, rescue, settle,
-    state, unique, view,
+    HOUR, Store, Worker, add, conflict, counts, enqueue, job, job_with, leased, lost, ok, rescue,
+    settle, state, unique, view,
 };
 use super::flows::after;
 use crate::store::{Enqueued, Entry, On, Outcome, Settled, State, Tally};
@@ -243,7 +243,9 @@ pub async fn who_waits_for_a_completed_job_goes_on_with_the_commit(h: &impl Tran
     let on_done = after(&[&parents[0]], On::Done);
     let on_ended = after(&parents.each_ref(), On::Ended);
     let [one, other] = parents;
-    ok(store.enqueue(&[one, other, on_done.clone(), on_ended.clone()]).await);
+    ok(store
+        .enqueue(&[one, other, on_done.clone(), on_ended.clone()])
+        .await);
     let batch = Worker::join(&store).await.claim(2).await;
     let (id, last) = (on_done.parents[0].id, on_ended.parents[1].id);
     for commits in [false, true] {
@@ -252,7 +254,11 @@ pub async fn who_waits_for_a_completed_job_goes_on_with_the_commit(h: &impl Tran
         assert_eq!(settled, Settled::Applied);
         assert_eq!(state(&h.second(), on_done.id).await, Some(State::Blocked));
         end(h, transaction, commits).await;
-        let expected = if commits { State::Ready } else { State::Blocked };
+        let expected = if commits {
+            State::Ready
+        } else {
+            State::Blocked
+        };
         assert_eq!(state(&store, on_done.id).await, Some(expected));
         let left = view(&store, on_ended.id).await.waits_for;
         assert_eq!(left, if commits { 1 } else { 2 });
@@ -264,7 +270,10 @@ pub async fn who_waits_for_a_completed_job_goes_on_with_the_commit(h: &impl Tran
     assert_eq!(view(&store, on_ended.id).await.waits_for, 1);
     assert_eq!(batch.settle(last, Outcome::Done).await, Settled::Applied);
     let told = view(&store, on_ended.id).await;
-    assert_eq!((told.state, told.parents), (State::Ready, Tally::new(2, 0, 0)));
+    assert_eq!(
+        (told.state, told.parents),
+        (State::Ready, Tally::new(2, 0, 0))
+    );
 }
 
 /// All of it, or nothing.
@@ -290,7 +299,9 @@ pub async fn a_flow_is_there_when_its_transaction_commits(h: &impl Transactional
     let child = after(&[&parent], On::Done);
     let mut transaction = h.begin().await;
     let refused = h.transactional_store();
-    let refused = refused.enqueue_in(&mut *transaction, &[parent, child]).await;
+    let refused = refused
+        .enqueue_in(&mut *transaction, &[parent, child])
+        .await;
     conflict(refused);
     end(h, transaction, false).await;
     assert_eq!(counts(&store).await, [0, 0, 1, 0, 0]);

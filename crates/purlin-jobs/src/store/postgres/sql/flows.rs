@@ -17,8 +17,8 @@ from unnest($5::uuid[], $6::uuid[], $7::boolean[]) as e(parent, child, on_ended)
 /// Tells the children of `closed`: the jobs of flows that this statement has ended, with their `flow` and
 /// `state` (3 dead, 4 cancelled, 5 done). `fallen` wait until one of them is done that never will be; of
 /// these the statement owns those in `lost`, and cancels them. It stands in a `with recursive`, and is
-/// taken for cheap: a level of them is one row, since for a plan that seems to cost much the server first
-/// compiles it, for seconds.
+/// taken for cheap: a level of them is one row, of which the planner, by what it knows of an equality, expects
+/// few, since a plan that seems to cost much is compiled by the server each time, for seconds.
 pub(super) const FLOW: &str = "levels as (
     select array (
         select e.child from {edges} e
@@ -28,7 +28,7 @@ pub(super) const FLOW: &str = "levels as (
     union all
     select array (
         select distinct e.child from {edges} e where e.parent = any (l.ids) and not e.on_ended)
-    from levels l where l.ids <> '{}'),
+    from levels l where sign(cardinality(l.ids)) = 1),
 fallen as materialized (select distinct unnest(l.ids) as id from levels l),
 hearing as materialized (
     select c.id from {children} c
@@ -42,7 +42,7 @@ hearing as materialized (
     order by c.id for update),
 lost as (
     update {children} set waits_for = 0
-    where id = any (array (select id from fallen intersect select id from hearing))
+    where id = any (array (select id from fallen intersect select id from hearing)) {if_owned}
     returning id),
 cut as (
     delete from {edges} e
@@ -91,6 +91,10 @@ uncounted as (
 /// The job `$2` itself, if it is one that waits for others.
 pub(super) const SEED: &str = "union all
     select c.id from {children} c where c.id = $2 and c.waits_for > 0";
+
+/// It may have been let go since the snapshot: then those that wait for it are not cancelled with it.
+pub(super) const IF_OWNED: &str = "and (exists (select from closed)
+        or exists (select from hearing where hearing.id = $2))";
 
 /// The lowest rank of those that go on, for the mark of the queue.
 pub(super) const LOWEST: &str = "(select min(rank) from begun) - timestamptz 'epoch' as lowest";
