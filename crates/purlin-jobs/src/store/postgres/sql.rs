@@ -468,10 +468,12 @@ const COUNTS: &str = "with waiting as (
     select
         (select count(*) from {jobs} j where $2::text is null or j.queue = $2) as jobs,
         (select count(*) from {ready} r where $2::text is null or r.queue = $2) as ready,
-        (select count(*) from {scheduled} s where $2::text is null or exists (
-            select from {jobs} j where j.id = s.id and j.queue = $2)) as scheduled,
-        (select count(*) from {children} c where c.waits_for > 0 and ($2::text is null or exists (
-            select from {jobs} j where j.id = c.id and j.queue = $2))) as blocked),
+        (select count(*) from {scheduled} s where $2::text is null)
+            + (select count(*) from {scheduled} s join {jobs} j on j.id = s.id
+                where $2::text is not null and j.queue = $2) as scheduled,
+        (select count(*) from {children} c where $2::text is null and c.waits_for > 0)
+            + (select count(*) from {children} c join {jobs} j on j.id = c.id
+                where $2::text is not null and j.queue = $2 and c.waits_for > 0) as blocked),
 finished as (
     select count(*) filter (where f.state = 3) as dead,
         count(*) filter (where f.state = 4) as cancelled
