@@ -83,7 +83,11 @@ impl Label<'_> {
             Self::Result | Self::Progress => Ok(()),
             Self::Step(name) | Self::Timer(name) | Self::Signal(name) => {
                 let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains('\0');
-                if is_name { Ok(()) } else { Err(NoteError::Name) }
+                if is_name {
+                    Ok(())
+                } else {
+                    Err(NoteError::Name)
+                }
             }
         }
     }

@@ -152,10 +152,9 @@ impl StdError for Boxed {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.0 {
             Verdict::Retry { error, .. } | Verdict::Discard { error } => error.source(),
-            Verdict::Cancel
-            | Verdict::Snooze { .. }
-            | Verdict::Await { .. }
-            | Verdict::Lost => None,
+            Verdict::Cancel | Verdict::Snooze { .. } | Verdict::Await { .. } | Verdict::Lost => {
+                None
+            }
         }
     }
 }

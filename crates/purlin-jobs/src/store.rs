@@ -46,9 +46,7 @@ use purlin_store::StoreError;
 
 pub use self::memory::MemoryStore;
 pub(crate) use self::notes::no_notes;
-pub use self::notes::{
-    Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled,
-};
+pub use self::notes::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::records::{

@@ -28,7 +28,13 @@ impl JobContext {
     {
         self.note_store()?;
         let job = self.info.id;
-        let value = seal(&self.desk.codec, Label::Result, job, value, MAX_RESULT_BYTES)?;
+        let value = seal(
+            &self.desk.codec,
+            Label::Result,
+            job,
+            value,
+            MAX_RESULT_BYTES,
+        )?;
         self.desk.keep(KeptResult { value, ttl });
         Ok(())
     }
@@ -50,7 +56,13 @@ impl JobContext {
             });
         }
         let job = self.info.id;
-        let stored = seal(&self.desk.codec, Label::Progress, job, &progress, usize::MAX)?;
+        let stored = seal(
+            &self.desk.codec,
+            Label::Progress,
+            job,
+            &progress,
+            usize::MAX,
+        )?;
         self.desk.report(stored);
         Ok(())
     }
@@ -185,7 +197,8 @@ impl JobContext {
             if let Some(signal) = remembered.find(NoteKind::Signal, name) {
                 let codec = &self.desk.codec;
                 let value = signal.value.clone();
-                let value = value.map(|value| open(codec, Label::Signal(name), self.info.id, value));
+                let value =
+                    value.map(|value| open(codec, Label::Signal(name), self.info.id, value));
                 return Ok(value.transpose()?);
             }
             let wait = remembered.find(NoteKind::Wait, name);
@@ -281,7 +294,7 @@ impl JobContext {
 
     async fn read(&self) -> Result<Notes, JobError> {
         let store = self.note_store()?;
-        let read = self.insist(|| store.notes(self.info.id)).await?;
+        let read = self.insist(|| store.recall(self.info.id)).await?;
         // Without a row it is done: by somebody else.
         read.ok_or(JobError(Verdict::Lost))
     }

@@ -86,7 +86,7 @@ impl<S: JobStore> Jobs<S> {
     ///
     /// Reads only.
     pub async fn progress(&self, id: JobId) -> Result<Option<Progress>, NoteError> {
-        let notes = self.note_store("progress")?.notes(id).await?;
+        let notes = self.note_store("progress")?.recall(id).await?;
         let mut notes = notes.into_iter().flat_map(|notes| notes.notes);
         let progress = notes.find(|note| note.kind == NoteKind::Progress);
         let stored = progress.and_then(|progress| progress.value);

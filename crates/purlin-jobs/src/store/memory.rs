@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State,
+    Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 

@@ -26,7 +26,7 @@ use crate::{JobId, LeaseId};
 #[async_trait]
 pub trait NoteStore: fmt::Debug + Send + Sync {
     /// The notes of a job that is not done; `None` when it is, or was never there.
-    async fn notes(&self, job: JobId) -> Result<Option<Notes>, StoreError>;
+    async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError>;
 
     /// Keeps a note of a job that this lease is on. One of its kind and name that is there stays as it is,
     /// but for [`NoteKind::Progress`], which is overwritten.
@@ -54,6 +54,31 @@ pub enum NoteKind {
     Signal,
     /// How far the work is. Its name is empty.
     Progress,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl NoteKind {
+    /// As the tables have it.
+    pub(super) fn number(self) -> i16 {
+        match self {
+            Self::Step => 0,
+            Self::Timer => 1,
+            Self::Wait => 2,
+            Self::Signal => 3,
+            Self::Progress => 4,
+        }
+    }
+
+    pub(super) fn from_number(number: i16) -> Option<Self> {
+        let kinds = [
+            Self::Step,
+            Self::Timer,
+            Self::Wait,
+            Self::Signal,
+            Self::Progress,
+        ];
+        kinds.into_iter().find(|kind| kind.number() == number)
+    }
 }
 
 /// One thing that is kept with a job.

@@ -72,7 +72,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
 /// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
-/// | `note`, `notes`, `result` | 1 | 4 |
+/// | `note`, `recall`, `result` | 1 | 4 |
 /// | `signal`; 4 of them when the job has ended | 5 | 5 |
 /// | `keep_in`; `note_in` is 2 and 4 | 1 | 2 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |

@@ -77,7 +77,7 @@ impl Shelf {
 
 #[async_trait]
 impl NoteStore for MemoryStore {
-    async fn notes(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
+    async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
         let (shelf, now) = self.shelf();
         let row = shelf.jobs.get(&job);
         Ok(row.map(|row| row.remembered.view(now)))

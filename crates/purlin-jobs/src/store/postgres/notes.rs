@@ -13,8 +13,8 @@ use crate::{JobId, LeaseId};
 
 #[async_trait]
 impl NoteStore for PostgresStore {
-    async fn notes(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
-        deadline(NAME, "notes", self.timeout, async {
+    async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
+        deadline(NAME, "recall", self.timeout, async {
             let query = self.query(&self.sql.notes).bind(job.as_uuid());
             let rows = self.fetch(None, query).await?;
             let Some(first) = rows.first() else {
@@ -90,9 +90,9 @@ impl PostgresStore {
         self.query(sql)
             .bind(*lease.as_uuid())
             .bind(*job.as_uuid())
-            .bind(kind_number(note.kind))
+            .bind(note.kind.number())
             .bind(note.name.clone())
-            .bind(note.value.as_ref().map(Bytes::to_vec))
+            .bind(note.value.as_deref().map(<[u8]>::to_vec))
             .bind(note.due_in.map(interval))
     }
 
@@ -187,26 +187,9 @@ fn note(row: &PgRow) -> Result<Option<Note>, sqlx::Error> {
         return Ok(None);
     };
     Ok(Some(Note {
-        kind: match kind {
-            0_i16 => NoteKind::Step,
-            1 => NoteKind::Timer,
-            2 => NoteKind::Wait,
-            3 => NoteKind::Signal,
-            4 => NoteKind::Progress,
-            _ => return Err(row::corrupt("an unknown kind of note")),
-        },
+        kind: NoteKind::from_number(kind).ok_or_else(|| row::corrupt("an unknown kind of note"))?,
         name: row.try_get("name")?,
         value: row.try_get::<Option<Vec<u8>>, _>("value")?.map(Bytes::from),
         due_in: row::duration(row, "due_in")?,
     }))
-}
-
-fn kind_number(kind: NoteKind) -> i16 {
-    match kind {
-        NoteKind::Step => 0,
-        NoteKind::Timer => 1,
-        NoteKind::Wait => 2,
-        NoteKind::Signal => 3,
-        NoteKind::Progress => 4,
-    }
 }

@@ -49,7 +49,9 @@ impl PostgresStore {
                 .bind(afters)
                 .bind(errors)
                 .bind(&*self.channel)
-                .bind(Vec::from_iter(firsts.iter().map(|first| signals(&first.outcome))))
+                .bind(Vec::from_iter(
+                    firsts.iter().map(|first| signals(&first.outcome)),
+                ))
                 .bind(Vec::from_iter(results.iter().map(value)))
                 .bind(Vec::from_iter(results.iter().map(ttl)))
         };
