@@ -395,8 +395,8 @@ pub(super) const BACK: &str = "update purlin_jobs set run_at = enqueued_at where
 
 /// Those jobs that have got more signals than is said of them.
 pub(super) const HEARD_MORE: &str = "
-select id from json_each(?1) cross join purlin_jobs on id = unhex(value ->> 'id')
-where notes > (value ->> 'signals')";
+select job.id from json_each(?1) cross join purlin_jobs job on job.id = unhex(value ->> 'id')
+where job.notes > (value ->> 'signals')";
 
 pub(super) const PURGE_KEYS: &str = "
 delete from purlin_jobs_unique where key in (
