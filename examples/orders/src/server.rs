@@ -72,7 +72,8 @@ pub(crate) async fn run(config: &Config, with_worker: bool) -> Result<(), Box<dy
     let provider = Provider::new(payment_url.clone());
     let (draining, is_draining) = watch::channel(false);
     let queue = database.job_queue();
-    let worker = with_worker.then(|| worker::worker(&database, &queue));
+    let webhooks = worker::webhooks(config, &database, &queue);
+    let worker = with_worker.then(|| worker::worker(&database, &queue, webhooks.clone()));
     let clock = Arc::new(SystemClock);
     let records = database.idempotency_records();
     let redis = config.redis.as_ref().map(|url| url.config().open());
@@ -86,7 +87,8 @@ pub(crate) async fn run(config: &Config, with_worker: bool) -> Result<(), Box<dy
             keys: keys.clone(),
             products: Products::new(database.clone(), clock.clone()),
             orders: Orders::new(database.clone(), queue, clock.clone()),
-            payments: Payments::new(database.clone(), clock, provider),
+            payments: Payments::new(database.clone(), clock, provider, webhooks.clone()),
+            webhooks,
             health: Health::new(database.clone(), is_draining.clone()),
         },
         &config.cors,
