@@ -136,7 +136,7 @@ mod tests {
         let (id, at) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330);
         let one = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         let payload = r#"{"test": 2432232314}"#;
-        let signed = sign(&[secret.clone()], id, at, payload).unwrap();
+        let signed = sign(std::slice::from_ref(&secret), id, at, payload).unwrap();
         assert_eq!(signed, one);
         let other = Secret::generate().unwrap();
         let signed = sign(&[other, secret], id, at, payload).unwrap();

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use purlin_jobs::{
     EnqueueError, JobAdmin as _, JobContext, JobId, Jobs, NewJob, PostgresStore, SqliteStore,
     Worker,
@@ -5,7 +7,7 @@ use purlin_jobs::{
 };
 use purlin_store::StoreError;
 
-use super::{Connection, Database};
+use super::{Connection, Database, PURGE_BATCH};
 
 /// The queue of jobs, in the same database. Clones are of the same queue.
 #[derive(Debug, Clone)]
@@ -69,6 +71,14 @@ impl JobQueue {
         match self {
             Self::Postgres(jobs) => jobs.store().replay(id).await,
             Self::Sqlite(jobs) => jobs.store().replay(id).await,
+        }
+    }
+
+    /// Deletes jobs that have been dead or cancelled for this long.
+    pub(crate) async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(jobs) => jobs.store().purge_finished(age, PURGE_BATCH).await,
+            Self::Sqlite(jobs) => jobs.store().purge_finished(age, PURGE_BATCH).await,
         }
     }
 

@@ -34,10 +34,13 @@ on_both_databases! {
     input_that_is_none
 }
 
+/// Status and `Retry-After`, the next one last.
+type Answers = Arc<Mutex<Vec<(u16, Option<&'static str>)>>>;
+
 /// A receiver of webhooks, which answers what it is told to.
 struct Receiver {
     url: String,
-    answers: Arc<Mutex<Vec<(u16, Option<&'static str>)>>>,
+    answers: Answers,
     received: mpsc::UnboundedReceiver<Received>,
     _server: JoinSet<()>,
 }
@@ -49,7 +52,7 @@ struct Received {
 
 #[derive(Clone)]
 struct Inbox {
-    answers: Arc<Mutex<Vec<(u16, Option<&'static str>)>>>,
+    answers: Answers,
     received: mpsc::UnboundedSender<Received>,
 }
 
