@@ -74,7 +74,7 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `leave` | 6 |
 /// | `rescue` | 6; 1 when nobody is dead |
 /// | `note`, `note_in` | 3; 1 when it is not leased |
-/// | `signal` | 4, and 5 when it makes a job ready |
+/// | `signal` | 4, and 3 when it makes a job ready |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
 /// Otherwise they do not depend on the number of jobs in a call. Each looks its rows up in an index. `list`
