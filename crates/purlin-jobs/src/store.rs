@@ -143,6 +143,13 @@ pub trait TransactionalJobStore<C: Send>: JobStore {
         job: JobId,
     ) -> Result<Settled, StoreError>;
 
+    /// As [`NoteStore::recall`], over `connection`: who has a transaction must not wait for another one. By
+    /// default an error: for a store that keeps no notes.
+    async fn recall_in(&self, connection: &mut C, job: JobId) -> Result<Option<Notes>, StoreError> {
+        let _ = (connection, job);
+        Err(no_notes(self.name(), "recall in"))
+    }
+
     /// As [`NoteStore::note`], in the transaction of `connection`. Once this has said anything but
     /// [`Noted::Stale`], nobody else gets the job until the transaction ends. By default an error: for a store that keeps no notes.
     async fn note_in(

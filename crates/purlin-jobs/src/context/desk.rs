@@ -33,6 +33,7 @@ struct Papers {
 
 pub(super) struct Remembered {
     pub(super) at: Instant,
+    pub(super) signals: u32,
     pub(super) notes: HashMap<(NoteKind, String), Note>,
 }
 
@@ -42,6 +43,7 @@ impl Remembered {
         let notes = notes.map(|note| ((note.kind, note.name.clone()), note));
         Self {
             at,
+            signals: read.signals,
             notes: notes.collect(),
         }
     }

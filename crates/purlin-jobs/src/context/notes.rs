@@ -89,7 +89,9 @@ impl JobContext {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, JobError>>,
     {
-        if let Some(value) = self.recorded(name).await? {
+        self.begin(NoteKind::Step, Label::Step(name))?;
+        let remembered = self.remembered().await?;
+        if let Some(value) = self.recorded(remembered, name)? {
             return Ok(value);
         }
         let value = run().await?;
@@ -124,12 +126,19 @@ impl JobContext {
         T: Serialize + DeserializeOwned,
         F: AsyncFnOnce(&mut C) -> Result<T, JobError>,
     {
-        if let Some(value) = self.recorded(name).await? {
+        self.begin(NoteKind::Step, Label::Step(name))?;
+        let (lease, job) = (self.lease, self.info.id);
+        let remembered = &self.desk.remembered;
+        // Over the same connection: when all of a pool wait for another one, none of them gets it.
+        let read = remembered.get_or_try_init(|| async {
+            let read = store.recall_in(connection, job).await?;
+            remember(read)
+        });
+        if let Some(value) = self.recorded(read.await?, name)? {
             return Ok(value);
         }
         let value = run(connection).await?;
         let note = self.record(name, &value)?;
-        let (lease, job) = (self.lease, self.info.id);
         match store.note_in(connection, lease, job, &note).await? {
             Noted::Stale => Err(JobError(Verdict::Lost)),
             Noted::Kept | Noted::Existing => Ok(value),
@@ -191,9 +200,8 @@ impl JobContext {
     {
         self.begin(NoteKind::Signal, Label::Signal(name))?;
         loop {
-            let read = self.read().await?;
-            let signals = read.signals;
-            let remembered = Remembered::new(read, Instant::now());
+            let remembered = remember(self.read().await?)?;
+            let signals = remembered.signals;
             if let Some(signal) = remembered.find(NoteKind::Signal, name) {
                 let codec = &self.desk.codec;
                 let value = signal.value.clone();
@@ -265,16 +273,18 @@ impl JobContext {
         }
     }
 
-    /// Begins a step, unless it is finished: then its value.
-    async fn recorded<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, JobError> {
+    /// The value of a step that is finished.
+    fn recorded<T: DeserializeOwned>(
+        &self,
+        remembered: &Remembered,
+        name: &str,
+    ) -> Result<Option<T>, NoteError> {
         let label = Label::Step(name);
-        self.begin(NoteKind::Step, label)?;
-        let remembered = self.remembered().await?;
         let step = remembered.find(NoteKind::Step, name);
         let Some(stored) = step.and_then(|step| step.value.clone()) else {
             return Ok(None);
         };
-        Ok(Some(open(&self.desk.codec, label, self.info.id, stored)?))
+        open(&self.desk.codec, label, self.info.id, stored).map(Some)
     }
 
     fn record<T: Serialize>(&self, name: &str, value: &T) -> Result<Note, NoteError> {
@@ -284,19 +294,14 @@ impl JobContext {
     }
 
     async fn remembered(&self) -> Result<&Remembered, JobError> {
-        let read = || async {
-            let read = self.read().await?;
-            // After the call, so that nothing is due too early.
-            Ok(Remembered::new(read, Instant::now()))
-        };
-        self.desk.remembered.get_or_try_init(read).await
+        let remembered = &self.desk.remembered;
+        let read = || async { remember(self.read().await?) };
+        remembered.get_or_try_init(read).await
     }
 
-    async fn read(&self) -> Result<Notes, JobError> {
+    async fn read(&self) -> Result<Option<Notes>, JobError> {
         let store = self.note_store()?;
-        let read = self.insist(|| store.recall(self.info.id)).await?;
-        // Without a row it is done: by somebody else.
-        read.ok_or(JobError(Verdict::Lost))
+        Ok(self.insist(|| store.recall(self.info.id)).await?)
     }
 
     async fn write(&self, note: &Note) -> Result<Noted, JobError> {
@@ -330,6 +335,13 @@ impl JobContext {
             tokio::time::sleep(pause(errors)).await;
         }
     }
+}
+
+/// What was read just now: after the call, so that nothing is due too early.
+fn remember(read: Option<Notes>) -> Result<Remembered, JobError> {
+    // Without a row the job is done: by somebody else.
+    let read = read.ok_or(JobError(Verdict::Lost))?;
+    Ok(Remembered::new(read, Instant::now()))
 }
 
 fn note(kind: NoteKind, name: &str, value: Option<Bytes>, due_in: Option<Duration>) -> Note {

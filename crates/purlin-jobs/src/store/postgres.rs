@@ -74,7 +74,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
 /// | `note`, `recall`, `result` | 1 | 4 |
 /// | `signal`; 4 of them when the job has ended | 5 | 5 |
-/// | `keep_in`; `note_in` is 2 and 4 | 1 | 2 |
+/// | `keep_in`, `recall_in`; `note_in` is 2 and 4 | 1 | 2 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
 ///

@@ -26,8 +26,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use self::row::Micros;
 use self::wakeups::Changes;
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, Note, NoteStore, Noted, Outcome,
-    Promoted, Rescue, Rescued, Settled, Settlement, TransactionalJobStore, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, Note, NoteStore, Noted, Notes,
+    Outcome, Promoted, Rescue, Rescued, Settled, Settlement, TransactionalJobStore, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -402,6 +402,15 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
             Ok::<_, StoreError>(settled[0])
         })
         .await
+    }
+
+    async fn recall_in(
+        &self,
+        connection: &mut SqliteConnection,
+        job: JobId,
+    ) -> Result<Option<Notes>, StoreError> {
+        let notes = notes::recall(connection, job, || self.now());
+        deadline(NAME, "recall in", self.timeout, notes).await
     }
 
     async fn note_in(

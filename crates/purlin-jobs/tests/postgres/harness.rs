@@ -156,8 +156,9 @@ async fn remember(store: &PostgresStore, pool: &PgPool, lease: LeaseId, job: Job
         assert_ne!(noted.unwrap(), Noted::Stale);
         transaction.commit().await.unwrap();
     }
-    let signalled = store.signal(job, "approved", &Bytes::from_static(b"1"));
-    assert_eq!(signalled.await.unwrap(), Signalled::Sent);
+    let value = Bytes::from_static(b"1");
+    let signalled = store.signal(job, "approved", &value).await;
+    assert_eq!(signalled.unwrap(), Signalled::Sent);
     let notes = store.recall(job).await.unwrap().unwrap();
     assert_eq!((notes.signals, notes.notes.len()), (1, 4));
 }
@@ -205,8 +206,8 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     let mut transaction = pool.begin().await.unwrap();
     let completed = store.complete_in(&mut transaction, lease, ids[4]).await;
     assert_eq!(completed.unwrap(), Settled::Applied);
-    let kept = store.keep_in(&mut transaction, ids[4], &result());
-    kept.await.unwrap();
+    let kept = store.keep_in(&mut transaction, ids[4], &result()).await;
+    kept.unwrap();
     transaction.commit().await.unwrap();
     assert!(matches!(store.result(ids[4]).await, Ok(Found::Result(_))));
 

@@ -75,8 +75,9 @@ async fn rows_look_as_they_did_when_they_were_first_released() {
     let lease = "(00000000-0000-0000-0000-000000000009,00000000-0000-0000-0000-000000000008,{00000000-0000-0000-0000-000000000001})";
     assert_eq!(rows(&db.pool, "leases").await, [lease]);
 
-    let signalled = db.store.signal(id(1), "paid", &Bytes::from_static(b"1"));
-    assert_eq!(signalled.await.unwrap(), Signalled::Sent);
+    let value = Bytes::from_static(b"1");
+    let signalled = db.store.signal(id(1), "paid", &value).await;
+    assert_eq!(signalled.unwrap(), Signalled::Sent);
     let timer = Note {
         kind: NoteKind::Timer,
         name: "cool-off".to_owned(),
@@ -101,6 +102,7 @@ async fn rows_look_as_they_did_when_they_were_first_released() {
     };
     let kept = db.store.keep_in(&mut connection, id(3), &result);
     kept.await.unwrap();
+    drop(connection);
     let result =
         r#"(00000000-0000-0000-0000-000000000003,"2027-01-16 08:00:00.123457+00","\\x31")"#;
     assert_eq!(rows(&db.pool, "results").await, [result]);

@@ -288,7 +288,7 @@ async fn fill(pool: &SqlitePool) {
         select randomblob(16), id from purlin_jobs_workers;
         insert into purlin_jobs_leased (lease, job)
         select (select id from purlin_jobs_leases limit 1), id from purlin_jobs where run_at % 5 = 4;
-        insert into purlin_jobs_notes (job, kind, name) select id, 2, 'approved' from purlin_jobs;
+        insert into purlin_jobs_notes (job, kind, name) select id, 2, 'other' from purlin_jobs;
         insert into purlin_jobs_results (job, expires_at, value)
         select id, run_at, x'' from purlin_jobs;
         insert into purlin_jobs_unique (key, job, span, until)

@@ -337,7 +337,9 @@ async fn misuse_is_a_failure_that_says_what_is_wrong() {
             |context| {
                 Box::pin(async move {
                     if context.info().attempt == 1 {
-                        context.step("a", async || Ok("a secret")).await?;
+                        context
+                            .step("a", async || Ok("a secret".to_owned()))
+                            .await?;
                         return Err(JobError::retry("once more"));
                     }
                     context.step("a", async || Ok(7)).await.map(drop)
@@ -533,7 +535,7 @@ async fn whatever_is_kept_goes_through_the_codec() {
     let (store, log) = (Store::new(), Log::default());
     let handler = |_: Probe, context: JobContext| async move {
         context
-            .step("charge", async || Ok("a secret"))
+            .step("charge", async || Ok("a secret".to_owned()))
             .await
             .map(drop)?;
         context.report_progress(Progress::new(1).with_message("a secret"))?;

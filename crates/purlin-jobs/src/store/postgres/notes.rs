@@ -14,20 +14,7 @@ use crate::{JobId, LeaseId};
 #[async_trait]
 impl NoteStore for PostgresStore {
     async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
-        deadline(NAME, "recall", self.timeout, async {
-            let query = self.query(&self.sql.notes).bind(job.as_uuid());
-            let rows = self.fetch(None, query).await?;
-            let Some(first) = rows.first() else {
-                return Ok::<_, sqlx::Error>(None);
-            };
-            let signals: i32 = first.try_get("signals")?;
-            let notes = rows.iter().filter_map(|row| note(row).transpose());
-            Ok(Some(Notes {
-                signals: u32::try_from(signals).unwrap_or_default(),
-                notes: notes.collect::<Result<_, _>>()?,
-            }))
-        })
-        .await
+        deadline(NAME, "recall", self.timeout, self.notes_of(None, job)).await
     }
 
     async fn note(&self, lease: LeaseId, job: JobId, note: &Note) -> Result<Noted, StoreError> {
@@ -77,6 +64,24 @@ enum Signal {
 }
 
 impl PostgresStore {
+    pub(super) async fn notes_of(
+        &self,
+        connection: Option<&mut PgConnection>,
+        job: JobId,
+    ) -> Result<Option<Notes>, sqlx::Error> {
+        let query = self.query(&self.sql.notes).bind(job.as_uuid());
+        let rows = self.fetch(connection, query).await?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let signals: i32 = first.try_get("signals")?;
+        let notes = rows.iter().filter_map(|row| note(row).transpose());
+        Ok(Some(Notes {
+            signals: u32::try_from(signals).unwrap_or_default(),
+            notes: notes.collect::<Result<_, _>>()?,
+        }))
+    }
+
     fn noting(
         &self,
         lease: LeaseId,

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use purlin_store::{StoreError, deadline};
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::row::{Micros, after, corrupt, list, until};
 use super::{NAME, SqliteStore, admin, sql};
@@ -20,21 +20,8 @@ type Row = (
 #[async_trait]
 impl NoteStore for SqliteStore {
     async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
-        deadline(NAME, "recall", self.timeout, async {
-            let rows: Vec<Row> = sqlx::query_as(sql::NOTES)
-                .bind(&job.as_uuid().as_bytes()[..])
-                .fetch_all(&self.pool)
-                .await?;
-            let Some((signals, ..)) = rows.first() else {
-                return Ok::<_, StoreError>(None);
-            };
-            let signals = *signals;
-            let now = self.now();
-            let notes = rows.into_iter().filter_map(|row| read(row, now));
-            let notes = notes.collect::<Result<_, _>>()?;
-            Ok(Some(Notes { signals, notes }))
-        })
-        .await
+        let notes = recall(&self.pool, job, || self.now());
+        deadline(NAME, "recall", self.timeout, notes).await
     }
 
     async fn note(&self, lease: LeaseId, job: JobId, kept: &Note) -> Result<Noted, StoreError> {
@@ -76,6 +63,24 @@ impl NoteStore for SqliteStore {
         })
         .await
     }
+}
+
+pub(super) async fn recall(
+    executor: impl SqliteExecutor<'_>,
+    job: JobId,
+    now: impl Fn() -> Micros,
+) -> Result<Option<Notes>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(sql::NOTES)
+        .bind(&job.as_uuid().as_bytes()[..])
+        .fetch_all(executor)
+        .await?;
+    let Some((signals, ..)) = rows.first() else {
+        return Ok(None);
+    };
+    let (signals, now) = (*signals, now());
+    let notes = rows.into_iter().filter_map(|row| read(row, now));
+    let notes = notes.collect::<Result<_, _>>()?;
+    Ok(Some(Notes { signals, notes }))
 }
 
 pub(super) async fn note(

@@ -571,6 +571,8 @@ pub async fn a_note_is_there_when_its_transaction_commits(h: &impl Transactional
             let noted = joined.note_in(&mut *transaction, batch.lease, id, &charge);
             assert_eq!(ok(noted.await), expected);
         }
+        let inside = ok(joined.recall_in(&mut *transaction, id).await);
+        assert_eq!(inside.expect("the job is there").notes.len(), 1);
         assert_eq!(recall(&h.second(), id).await, Notes::default());
         end(h, transaction, commits).await;
     }
