@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use purlin_jobs::store::{NoteStore as _, Settled};
+use purlin_jobs::store::{Note, NoteKind, NoteStore as _, Noted, Settled};
 use purlin_jobs::{
-    Backoff, Emptied, Job, JobContext, JobError, JobStore as _, Jobs, PostgresStore, Worker,
-    handler_fn,
+    Backoff, Emptied, Job, JobContext, JobError, JobStore as _, Jobs, PostgresStore,
+    TransactionalJobStore as _, Worker, handler_fn,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
-use crate::harness::{Db, HOUR, MINUTE, done, leased, worker};
+use crate::harness::{Db, HOUR, MINUTE, claim, done, job, worker};
 
 #[derive(Serialize, Deserialize)]
 struct Charge;
@@ -73,20 +73,16 @@ async fn the_effect_of_a_step_is_there_once() {
     assert_eq!(store.recall(id).await.unwrap(), None);
 }
 
-/// A note leaves the row of its job to those who settle other jobs of the lease.
+/// Those of the same lease are settled meanwhile.
 #[tokio::test]
 async fn a_step_in_a_transaction_holds_up_no_other_job() {
     let Some(db) = Db::create().await else {
         return;
     };
-    use purlin_jobs::TransactionalJobStore as _;
-    use purlin_jobs::store::{Note, NoteKind, Noted};
     let store = &db.store;
-    let (_, _) = leased(store, crate::harness::job()).await;
     let own = worker(store).await;
-    let entries = [crate::harness::job(), crate::harness::job()];
-    store.enqueue(&entries).await.unwrap();
-    let (lease, claimed) = crate::harness::claim(store, own, 2).await;
+    store.enqueue(&[job(), job()]).await.unwrap();
+    let (lease, claimed) = claim(store, own, 2).await;
     let ids: Vec<_> = claimed.iter().map(|job| job.id).collect();
     let step = Note {
         kind: NoteKind::Step,
