@@ -1,6 +1,8 @@
 drop table {schema}.purlin_jobs_queues;
 drop table {schema}.purlin_jobs_edges;
 drop table {schema}.purlin_jobs_children;
+drop table {schema}.purlin_jobs_results;
+drop table {schema}.purlin_jobs_notes;
 drop table {schema}.purlin_jobs_finished;
 drop table {schema}.purlin_jobs_unique;
 drop table {schema}.purlin_jobs_workers;

@@ -28,6 +28,8 @@ create table purlin_jobs (
     finished_at      integer,
     -- 1 if it has a row in purlin_jobs_children, 2 if others wait for it, 3 if both; else null.
     flow             integer,
+    -- Null when it has none, else how many signals have come.
+    notes            integer,
     payload          blob not null
 ) strict;
 
@@ -102,6 +104,31 @@ create table purlin_jobs_edges (
 ) strict, without rowid;
 
 create index purlin_jobs_edges_child on purlin_jobs_edges (child);
+
+-- What jobs remember.
+create table purlin_jobs_notes (
+    job    blob not null,
+    -- 0 step, 1 timer, 2 wait, 3 signal, 4 progress
+    kind   integer not null,
+    name   text not null,
+    due_at integer,
+    value  blob,
+    primary key (job, kind, name)
+) strict, without rowid;
+
+-- However the job goes.
+create trigger purlin_jobs_forget after delete on purlin_jobs when old.notes is not null
+begin
+    delete from purlin_jobs_notes where job = old.id;
+end;
+
+create table purlin_jobs_results (
+    job        blob not null primary key,
+    expires_at integer not null,
+    value      blob not null
+) strict;
+
+create index purlin_jobs_results_expiry on purlin_jobs_results (expires_at);
 
 create table purlin_jobs_queues (
     name   text not null primary key,

@@ -1,4 +1,5 @@
 mod flows;
+mod notes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +10,11 @@ use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_mic
 use tokio::sync::watch;
 
 use self::flows::End;
+use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    On, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Tally, Wake, Wakeups,
+    KeptResult, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement,
+    State, Tally, Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -77,6 +80,8 @@ struct Shelf {
     /// By parent and child: who waits for whom.
     edges: BTreeMap<(JobId, JobId), On>,
     paused: HashSet<QueueName>,
+    /// Until when each is kept.
+    results: HashMap<JobId, (KeptResult, Micros)>,
 }
 
 #[derive(Debug)]
@@ -90,6 +95,7 @@ struct Row {
     /// For whom it still waits.
     parents: HashSet<JobId>,
     tally: Tally,
+    remembered: Remembered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,6 +287,7 @@ impl Shelf {
                 enqueued_at: now,
                 parents: entry.parents.iter().map(|parent| parent.id).collect(),
                 tally: Tally::default(),
+                remembered: Remembered::default(),
             },
         );
         added.insert(id);
@@ -357,11 +364,7 @@ impl Shelf {
             self.leases.remove(&lease);
         }
         match &settlement.outcome {
-            Outcome::Done => {
-                self.stand(id, Place::Dead { at: now });
-                self.jobs.remove(&id);
-                self.tell_children(id, End::Done, now);
-            }
+            Outcome::Done => self.complete(id, now),
             Outcome::Retry { after, error } => {
                 self.fail(id, error, now);
                 let run_at = now.saturating_add(micros(*after));
@@ -376,9 +379,27 @@ impl Shelf {
                 let run_at = now.saturating_add(micros(*after));
                 self.put_back(id, Place::Scheduled { run_at }, now);
             }
+            Outcome::DoneWith(result) => {
+                let until = now.saturating_add(micros(result.ttl));
+                self.results.insert(id, (result.clone(), until));
+                self.complete(id, now);
+            }
+            Outcome::Await { signals, .. } if self.has_heard_more(id, *signals) => {
+                self.give_back(id, now);
+            }
+            Outcome::Await { up_to, .. } => {
+                let run_at = now.saturating_add(micros(*up_to));
+                self.put_back(id, Place::Scheduled { run_at }, now);
+            }
             Outcome::Release => self.give_back(id, now),
         }
         Settled::Applied
+    }
+
+    fn complete(&mut self, id: JobId, now: Micros) {
+        self.stand(id, Place::Dead { at: now });
+        self.jobs.remove(&id);
+        self.tell_children(id, End::Done, now);
     }
 
     fn fail(&mut self, id: JobId, error: &str, now: Micros) {
@@ -599,6 +620,10 @@ impl JobStore for MemoryStore {
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
     }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        Some(self)
+    }
 }
 
 #[derive(Debug)]
@@ -758,7 +783,8 @@ impl JobAdmin for MemoryStore {
         for key in &keys {
             shelf.unique.remove(key);
         }
-        Ok((gone.len() + keys.len()) as u64)
+        let results = shelf.purge_results(limit as usize - gone.len() - keys.len(), now);
+        Ok((gone.len() + keys.len() + results) as u64)
     }
 }
 

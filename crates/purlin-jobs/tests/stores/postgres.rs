@@ -95,6 +95,14 @@ mod flow_transactions {
     purlin_jobs::transactional_flow_conformance!(super::database());
 }
 
+mod notes {
+    purlin_jobs::note_store_conformance!(super::database());
+}
+
+mod notes_in_transactions {
+    purlin_jobs::transactional_note_store_conformance!(super::database());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(8, database);

@@ -6,6 +6,7 @@ mod faults;
 mod flows;
 mod layers;
 mod leases;
+mod notes;
 mod outcomes;
 mod thread;
 mod transactions;

@@ -94,10 +94,15 @@ impl JobAdmin for SqliteStore {
             let now = self.now();
             let ended_by = now.saturating_sub(micros(age));
             let (jobs, goes_on) = purge_jobs(&mut write, ended_by, limit, now).await?;
-            let purge = sqlx::query(sql::PURGE_KEYS).bind(now).bind(limit - jobs);
-            let keys = purge.execute(&mut *write).await?.rows_affected();
+            let mut purged = i64::from(jobs);
+            for statement in [sql::PURGE_KEYS, sql::PURGE_RESULTS] {
+                let left = i64::from(limit) - purged;
+                let purge = sqlx::query(statement).bind(now).bind(left);
+                let rows = purge.execute(&mut *write).await?.rows_affected();
+                purged += i64::try_from(rows).unwrap_or(i64::MAX);
+            }
             write.commit().await?;
-            Ok::<_, StoreError>((u64::from(jobs) + keys, goes_on))
+            Ok::<_, StoreError>((purged.unsigned_abs(), goes_on))
         })
         .await?;
         if goes_on {
@@ -239,7 +244,7 @@ async fn replay(
 }
 
 /// And its flow.
-async fn state(
+pub(super) async fn state(
     connection: &mut SqliteConnection,
     id: JobId,
 ) -> Result<Option<(State, Option<u8>)>, StoreError> {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 
 use purlin_store::StoreError;
@@ -8,8 +8,8 @@ use sqlx::SqliteConnection;
 use super::adding::json;
 use super::flows::Ended;
 use super::row::{self, Micros, after, hex, list};
-use super::sql;
-use crate::store::{Failure, Outcome, Settled, Settlement};
+use super::{notes, sql};
+use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
 /// And says whether a job goes on that has waited for one of these.
@@ -34,11 +34,12 @@ pub(super) async fn settle(
         .map(|(id, flow)| Ok((row::job_id(id)?, *flow)));
     let mut leased: HashMap<JobId, Option<u8>> = leased.collect::<Result<_, StoreError>>()?;
     let ids = list(leased.keys().map(JobId::as_uuid));
+    let heard = heard_more(connection, settlements).await?;
     let mut changes = Changes::default();
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         settled.push(if let Some(flow) = leased.remove(&settlement.id) {
-            changes.add(settlement, flow.is_some(), now);
+            changes.add(settlement, flow.is_some(), &heard, now);
             Settled::Applied
         } else {
             Settled::Stale
@@ -51,6 +52,35 @@ pub(super) async fn settle(
     Ok((settled, goes_on))
 }
 
+#[derive(Serialize)]
+struct Known {
+    id: String,
+    signals: u32,
+}
+
+/// Which of those jobs that wait for a signal have got one more than the attempt knew of.
+async fn heard_more(
+    connection: &mut SqliteConnection,
+    settlements: &[Settlement],
+) -> Result<HashSet<JobId>, StoreError> {
+    let known = |settlement: &Settlement| match settlement.outcome {
+        Outcome::Await { signals, .. } => Some(Known {
+            id: hex(settlement.id.as_uuid()),
+            signals,
+        }),
+        _ => None,
+    };
+    let known: Vec<_> = settlements.iter().filter_map(known).collect();
+    if known.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let heard: Vec<Vec<u8>> = sqlx::query_scalar(sql::HEARD_MORE)
+        .bind(json(&known)?)
+        .fetch_all(connection)
+        .await?;
+    Ok(row::job_ids(&heard)?.into_iter().collect())
+}
+
 /// What becomes of jobs that are in no lease any more.
 #[derive(Default)]
 struct Changes {
@@ -61,6 +91,7 @@ struct Changes {
     of_flows: Ended,
     /// Of flows, and cancelled if somebody wants that.
     to_wait_again: Vec<JobId>,
+    results: Vec<(JobId, KeptResult)>,
 }
 
 #[derive(Serialize)]
@@ -72,14 +103,23 @@ struct Change {
 }
 
 impl Changes {
-    fn add(&mut self, settlement: &Settlement, is_of_flow: bool, now: Micros) {
+    fn add(
+        &mut self,
+        settlement: &Settlement,
+        is_of_flow: bool,
+        heard: &HashSet<JobId>,
+        now: Micros,
+    ) {
         let id = settlement.id;
         if is_of_flow {
             match &settlement.outcome {
-                Outcome::Done => self.of_flows.done(id),
+                Outcome::Done | Outcome::DoneWith(_) => self.of_flows.done(id),
                 Outcome::Discard { .. } => self.of_flows.as_said(id, Some("dead")),
                 Outcome::Cancelled => self.of_flows.cancelled(id),
-                Outcome::Retry { .. } | Outcome::Snooze { .. } | Outcome::Release => {
+                Outcome::Retry { .. }
+                | Outcome::Snooze { .. }
+                | Outcome::Await { .. }
+                | Outcome::Release => {
                     self.to_wait_again.push(id);
                 }
             }
@@ -92,7 +132,14 @@ impl Changes {
         };
         match &settlement.outcome {
             Outcome::Done => return self.done.push(id),
-            Outcome::Retry { after: later, .. } | Outcome::Snooze { after: later } => {
+            Outcome::DoneWith(result) => {
+                self.results.push((id, result.clone()));
+                return self.done.push(id);
+            }
+            Outcome::Await { .. } if heard.contains(&id) => self.released.push(id),
+            Outcome::Retry { after: later, .. }
+            | Outcome::Snooze { after: later }
+            | Outcome::Await { up_to: later, .. } => {
                 change.run_at = Some(after(now, *later));
                 self.put_off.push(id);
             }
@@ -128,6 +175,9 @@ impl Changes {
                 let write = sqlx::query(statement).bind(ids);
                 write.execute(&mut *connection).await?;
             }
+        }
+        for (job, result) in &self.results {
+            notes::keep(connection, *job, result, now).await?;
         }
         let free = sqlx::query(sql::FREE_KEYS).bind(ids);
         free.execute(connection).await?;
