@@ -28,14 +28,14 @@ struct Runs(Arc<Mutex<Vec<&'static str>>>);
 
 impl Runs {
     fn count(&self, step: &str) -> usize {
-        let runs = self.0.lock().unwrap();
+        let runs = self.0.lock().expect("nobody panics with it");
         runs.iter().filter(|run| **run == step).count()
     }
 
     /// A step that takes a second.
     async fn step<T>(&self, name: &'static str, value: T) -> Result<T, JobError> {
         sleep(secs(1)).await;
-        self.0.lock().unwrap().push(name);
+        self.0.lock().expect("nobody panics with it").push(name);
         Ok(value)
     }
 }
@@ -145,7 +145,7 @@ async fn progress_is_written_now_and_then_and_the_last_one_wins() {
     let running = start(worker(&store, &log, |_, context: JobContext| async move {
         for percent in 0..=100 {
             let progress = Progress::new(percent).with_message(format!("file {percent}"));
-            context.report_progress(progress)?;
+            context.report_progress(&progress)?;
             sleep(secs(1)).await;
         }
         sleep(secs(1)).await;
@@ -171,9 +171,9 @@ async fn what_was_reported_last_is_there_though_the_attempt_fails_at_once() {
     let (store, log) = (Store::new(), Log::default());
     store.fail("note", Fault::Refused, 1);
     let id = run!(store, log, "retried 1", |context| async move {
-        context.report_progress(Progress::new(10))?;
+        context.report_progress(&Progress::new(10))?;
         sleep(secs(1)).await;
-        context.report_progress(Progress::new(20))?;
+        context.report_progress(&Progress::new(20))?;
         Err(JobError::retry("it did not work"))
     });
     assert_eq!(log.count("store_failed progress"), 1);
@@ -328,7 +328,7 @@ async fn misuse_is_a_failure_that_says_what_is_wrong() {
             |context| {
                 Box::pin(async move {
                     let progress = Progress::new(1).with_message("x".repeat(1_025));
-                    Ok(context.report_progress(progress)?)
+                    Ok(context.report_progress(&progress)?)
                 })
             },
             "the message of a progress has 1025 bytes, and 1024 is the limit; keep where it can be found",
@@ -372,7 +372,8 @@ async fn a_zombie_records_nothing_and_ends_as_lost() {
     run!(store, log, "done 1", |context| {
         let (store, errors) = (inside.clone(), Arc::clone(&errors));
         async move {
-            if log_first(&errors) {
+            let is_first = errors.lock().unwrap().is_empty();
+            if is_first {
                 store.fail("note", Fault::TakenAway, 1);
             }
             let stepped = context.step("charge", async || Ok(())).await;
@@ -382,10 +383,6 @@ async fn a_zombie_records_nothing_and_ends_as_lost() {
     });
     assert_eq!(*told.lock().unwrap(), ["Err(Lost)", "Ok(())"]);
     assert_eq!((log.count("stale 1"), log.count("retried 1")), (1, 0));
-}
-
-fn log_first(errors: &Mutex<Vec<String>>) -> bool {
-    errors.lock().unwrap().is_empty()
 }
 
 #[tokio::test(start_paused = true)]
@@ -538,7 +535,7 @@ async fn whatever_is_kept_goes_through_the_codec() {
             .step("charge", async || Ok("a secret".to_owned()))
             .await
             .map(drop)?;
-        context.report_progress(Progress::new(1).with_message("a secret"))?;
+        context.report_progress(&Progress::new(1).with_message("a secret"))?;
         let signal = context.wait_for_signal::<String>("approved", HOUR).await?;
         assert_eq!(signal.as_deref(), Some("a secret"));
         assert!(!format!("{context:?}").contains("secret"));
@@ -590,7 +587,7 @@ async fn a_store_without_the_power_says_so() {
     let id = run!(store, log, "retried 1", |context| async move {
         let errors = [
             context.keep_result("a", HOUR).unwrap_err(),
-            context.report_progress(Progress::new(1)).unwrap_err(),
+            context.report_progress(&Progress::new(1)).unwrap_err(),
         ];
         for error in errors {
             let NoteError::Store(error) = error else {

@@ -197,7 +197,7 @@ pub async fn notes_outlive_an_attempt(h: &impl Harness) {
     ];
     for end in ends {
         batch.end(end).await;
-        assert_eq!(recall(&store, id).await.notes, [kept.clone()]);
+        assert_eq!(recall(&store, id).await.notes, std::slice::from_ref(&kept));
         ok(store.promote(10).await);
         ok(store.replay(id).await);
         batch = worker.claim(1).await;
