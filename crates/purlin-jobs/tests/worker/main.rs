@@ -7,5 +7,6 @@ mod layers;
 mod leases;
 mod notes;
 mod outcomes;
+mod steps;
 mod thread;
 mod transactions;
