@@ -4,6 +4,8 @@
 mod backoff;
 mod codec;
 mod context;
+#[cfg(feature = "cron")]
+mod cron;
 mod error;
 mod handler;
 mod id;
@@ -12,6 +14,10 @@ mod jobs;
 mod observer;
 mod outcome;
 mod queue_name;
+#[cfg(feature = "cron")]
+mod schedule;
+#[cfg(feature = "cron")]
+mod scheduler;
 pub mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -22,7 +28,12 @@ mod worker;
 pub use backoff::Backoff;
 pub use codec::PayloadCodec;
 pub use context::{Cancellation, JobContext, JobInfo};
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use cron::Cron;
 pub use error::{ConfigError, EnqueueError, WorkerError};
+#[cfg(feature = "cron")]
+pub use error::{CronError, ScheduleError};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
@@ -30,6 +41,12 @@ pub use jobs::Jobs;
 pub use observer::{Event, Observer};
 pub use outcome::JobError;
 pub use queue_name::QueueName;
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use schedule::{Fire, Missed, Schedule};
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use scheduler::{ScheduleView, Scheduler};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]

@@ -33,6 +33,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
+mod schedules;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -50,6 +51,7 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
+pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};
@@ -113,6 +115,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Hears of jobs in these queues from now on. Whoever claims after this call has returned, and
     /// then waits, misses nothing but what the next one of his polls will find.
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError>;
+
+    /// What it keeps of schedules; `None` when it keeps none.
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        None
+    }
 }
 
 /// A store whose calls can join a transaction of the caller's, on a connection `C` of sqlx.

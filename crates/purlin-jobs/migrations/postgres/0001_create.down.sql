@@ -1,3 +1,4 @@
+drop table {schema}.purlin_jobs_schedules;
 drop table {schema}.purlin_jobs_queues;
 drop table {schema}.purlin_jobs_finished;
 drop table {schema}.purlin_jobs_unique;

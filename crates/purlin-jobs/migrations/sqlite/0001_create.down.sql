@@ -1,3 +1,4 @@
+drop table purlin_jobs_schedules;
 drop table purlin_jobs_queues;
 drop table purlin_jobs_unique;
 drop table purlin_jobs_leased;

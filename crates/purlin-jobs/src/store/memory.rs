@@ -1,3 +1,5 @@
+mod schedules;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +10,8 @@ use tokio::sync::watch;
 
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+    Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement, State, Wake,
+    Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -72,6 +75,7 @@ struct Shelf {
     leases: HashMap<LeaseId, Lease>,
     unique: HashMap<UniqueKey, Holder>,
     paused: HashSet<QueueName>,
+    schedules: BTreeMap<String, schedules::Schedule>,
 }
 
 #[derive(Debug)]
@@ -550,6 +554,10 @@ impl JobStore for MemoryStore {
 
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 }
 

@@ -3,6 +3,7 @@ mod enqueue;
 mod listen;
 mod low_water;
 mod row;
+mod schedules;
 mod settle;
 mod sql;
 
@@ -25,8 +26,8 @@ use self::listen::{Deaf, Ear};
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, Settled,
-    Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, ScheduleStore,
+    Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -71,6 +72,8 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
 /// | `purge_finished`, for each 1 000 rows of a kind | 2 | 8 |
+/// | `put_schedule`, `list_schedules`, `pause_schedule`, `resume_schedule`, `remove_schedule` | 1 | 4 |
+/// | `fire_schedule` of jobs without unique keys; 3 when somebody else was faster | 4 | 6 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
 ///
@@ -458,6 +461,10 @@ impl JobStore for PostgresStore {
         let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 }
 

@@ -3,6 +3,7 @@ mod admin;
 mod claiming;
 mod promoting;
 mod row;
+mod schedules;
 mod settling;
 mod sql;
 mod wakeups;
@@ -25,8 +26,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use self::row::Micros;
 use self::wakeups::Changes;
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Outcome, Promoted, Rescue, Rescued, Settled,
-    Settlement, TransactionalJobStore, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Outcome, Promoted, Rescue, Rescued,
+    ScheduleStore, Settled, Settlement, TransactionalJobStore, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -72,6 +73,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `heartbeat` | 2 |
 /// | `leave` | 6 |
 /// | `rescue` | 6; 1 when nobody is dead |
+/// | `put_schedule`, `list_schedules` | 1 |
+/// | `fire_schedule` | 1, and those of `enqueue` when it is the first |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
 /// Otherwise they do not depend on the number of jobs in a call. Each looks its rows up in an index. `list`
@@ -359,6 +362,10 @@ impl JobStore for SqliteStore {
             Ok::<_, StoreError>(Box::new(changes) as Box<dyn Wakeups>)
         })
         .await
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 }
 
