@@ -247,3 +247,99 @@ mod micros {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::Job;
+
+    #[derive(Serialize, Deserialize)]
+    struct Tick {
+        fire: Fire,
+    }
+
+    impl Job for Tick {
+        const KIND: &'static str = "tick";
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn schedule(line: &str, missed: Missed) -> Schedule {
+        let make = |fire: &Fire| Tick { fire: fire.clone() };
+        let schedule = Schedule::new("tick", Cron::new(line).unwrap(), make);
+        schedule.unwrap().with_missed(missed)
+    }
+
+    #[test]
+    fn what_was_missed_is_dealt_with_as_the_policy_says() {
+        let since = UNIX_EPOCH;
+        // Hourly, for 400 days and a bit.
+        let last = since + 9_600 * HOUR;
+        let now = last + 5 * MINUTE;
+        let due = |missed| {
+            let due = schedule("0 * * * *", missed).due(since, now).unwrap();
+            assert_eq!(due.until, last);
+            due.fires
+        };
+        assert_eq!(due(Missed::Coalesce), [last]);
+        let all = due(Missed::All { limit: 1_000 });
+        let expected: Vec<_> = (8_601..=9_600).map(|hour| since + hour * HOUR).collect();
+        assert_eq!(all, expected);
+        assert_eq!(due(Missed::All { limit: 0 }), [last]);
+        let later_than = 5 * MINUTE;
+        assert_eq!(due(Missed::Skip { later_than }), [last]);
+        let later_than = 5 * MINUTE - Duration::from_micros(1);
+        assert_eq!(due(Missed::Skip { later_than }), []);
+    }
+
+    #[test]
+    fn all_that_was_missed_may_be_less_than_the_limit() {
+        let schedule = schedule("30 4 * * *", Missed::All { limit: 10 });
+        let first = UNIX_EPOCH + 4 * HOUR + 30 * MINUTE;
+        let day = 24 * HOUR;
+        for (since, now, fires) in [
+            (
+                UNIX_EPOCH,
+                first + 2 * day,
+                vec![first, first + day, first + 2 * day],
+            ),
+            (first, first + day + HOUR, vec![first + day]),
+        ] {
+            let until = *fires.last().unwrap();
+            assert_eq!(schedule.due(since, now), Some(Due { until, fires }));
+        }
+        for (since, now) in [
+            (first, first),
+            (first, first + day - Duration::from_micros(1)),
+            // A clock that went back.
+            (first + day, first),
+        ] {
+            assert_eq!(schedule.due(since, now), None);
+        }
+    }
+
+    #[test]
+    fn a_fire_is_written_as_it_was() {
+        let fire = Fire::new("nightly", UNIX_EPOCH + HOUR, None);
+        let text = r#"{"schedule":"nightly","at_micros":3600000000,"previous_at_micros":null}"#;
+        assert_eq!(serde_json::to_string(&fire).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Fire>(text).unwrap(), fire);
+        let text = text.replace("null", "-1");
+        let fire: Fire = serde_json::from_str(&text).unwrap();
+        let before = UNIX_EPOCH - Duration::from_micros(1);
+        assert_eq!(fire.previous_at(), Some(before));
+        assert_eq!(serde_json::to_string(&fire).unwrap(), text);
+    }
+
+    #[test]
+    fn names_are_those_of_queues() {
+        let make = |fire: &Fire| Tick { fire: fire.clone() };
+        for name in ["", "a b", "æ", &"a".repeat(65)] {
+            let schedule = Schedule::new(name, Cron::new("@daily").unwrap(), make);
+            assert_eq!(schedule.err(), Some(ConfigError::ScheduleName));
+        }
+    }
+}

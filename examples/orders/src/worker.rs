@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     database::{Database, JobQueue},
     server::{CLOSE_LIMIT, DRAIN_LIMIT, open_database},
-    service::{Receipt, Receipts},
+    service::{Receipt, Receipts, Reconcile, Reconciliation},
 };
 
 /// How many jobs run at a time. Each takes a connection to the database, of which requests need
@@ -34,9 +34,16 @@ pub(crate) fn worker(database: &Database, queue: &JobQueue) -> Worker {
         let receipts = receipts.clone();
         async move { receipts.send(job, &context).await }
     });
+    let reconciliation = Reconciliation::new(database.clone());
+    let reconcile = handler_fn(move |job: Reconcile, _| {
+        let reconciliation = reconciliation.clone();
+        async move { reconciliation.run(&job).await }
+    });
     queue
         .worker()
         .register(send_receipt)
+        .register(reconcile)
+        .with_schedule(Reconcile::nightly())
         .with_queue(QueueName::DEFAULT, SLOTS)
         .with_grace(GRACE)
         .with_cancel_grace(CANCEL_GRACE)
@@ -65,6 +72,18 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     let _ = timeout(CLOSE_LIMIT, database.close()).await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Has the nightly reconciliation made now, by whoever runs jobs.
+pub(crate) async fn reconcile(config: &Config) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::listen()?;
+    let Some(database) = open_database(config, &mut signals).await? else {
+        return Ok(());
+    };
+    database.job_queue().trigger(Reconcile::nightly()).await?;
+    tracing::info!("enqueued; the report goes to the log of the worker");
+    let _ = timeout(CLOSE_LIMIT, database.close()).await;
     Ok(())
 }
 

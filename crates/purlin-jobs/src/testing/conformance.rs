@@ -1,8 +1,10 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! and that of [`TransactionalJobStore`], a case for each of their clauses.
+//! and that of [`TransactionalJobStore`], a case for each of their clauses; and those of the powers that not
+//! every store has.
 //!
-//! [`store_conformance!`](crate::store_conformance) and
-//! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
+//! [`store_conformance!`](crate::store_conformance),
+//! [`transactional_store_conformance!`](crate::transactional_store_conformance) and
+//! [`schedule_conformance!`](crate::schedule_conformance) make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
 //! when the store is wrong.
@@ -49,6 +51,7 @@ mod enqueue;
 mod fencing;
 mod races;
 mod schedule;
+mod schedules;
 mod settle;
 mod transactional;
 mod unique;
@@ -70,6 +73,7 @@ pub use self::enqueue::*;
 pub use self::fencing::*;
 pub use self::races::*;
 pub use self::schedule::*;
+pub use self::schedules::*;
 pub use self::settle::*;
 pub use self::transactional::*;
 pub use self::unique::*;

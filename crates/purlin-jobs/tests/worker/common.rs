@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobView, Outcome, Promoted, Rescue, Rescued, Settled,
-    Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, Firing, JobView, Outcome, Promoted, Rescue, Rescued,
+    ScheduleEntry, ScheduleList, ScheduleStore, Settled, Settlement, Wakeups,
 };
 use purlin_jobs::{
     Backoff, Event, Job, JobAdmin as _, JobContext, JobError, JobId, JobStore, Jobs, LeaseId,
@@ -69,6 +69,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) inner: MemoryStore,
+    pub(crate) keeps_schedules: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
 }
@@ -77,6 +78,7 @@ impl Store {
     pub(crate) fn new() -> Self {
         Self {
             inner: MemoryStore::new().with_clock(TokioClock(Instant::now())),
+            keeps_schedules: true,
             faults: Arc::default(),
             calls: Arc::default(),
         }
@@ -212,6 +214,40 @@ impl JobStore for Store {
 
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         self.call("wakeups", self.inner.wakeups(queues)).await
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        self.keeps_schedules.then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for Store {
+    async fn put_schedule(&self, schedule: &ScheduleEntry) -> Result<(), StoreError> {
+        self.call("put_schedule", self.inner.put_schedule(schedule))
+            .await
+    }
+
+    async fn list_schedules(&self) -> Result<ScheduleList, StoreError> {
+        self.call("list_schedules", self.inner.list_schedules())
+            .await
+    }
+
+    async fn fire_schedule(&self, firing: &Firing) -> Result<Option<Vec<Enqueued>>, StoreError> {
+        self.call("fire_schedule", self.inner.fire_schedule(firing))
+            .await
+    }
+
+    async fn pause_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.pause_schedule(name).await
+    }
+
+    async fn resume_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.resume_schedule(name).await
+    }
+
+    async fn remove_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.remove_schedule(name).await
     }
 }
 

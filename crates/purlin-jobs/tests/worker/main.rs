@@ -6,5 +6,7 @@ mod faults;
 mod layers;
 mod leases;
 mod outcomes;
+#[cfg(feature = "cron")]
+mod schedules;
 mod thread;
 mod transactions;

@@ -1,5 +1,8 @@
+use std::error::Error;
+
 use purlin_jobs::{
-    EnqueueError, Job, JobContext, Jobs, PostgresStore, SqliteStore, Worker, store::Settled,
+    EnqueueError, Job, JobContext, Jobs, PostgresStore, Schedule, Scheduler, SqliteStore, Worker,
+    store::Settled,
 };
 use purlin_store::StoreError;
 
@@ -52,6 +55,24 @@ impl JobQueue {
             }
             _ => unreachable!("{ONE_KIND}"),
         }
+    }
+
+    /// Adds the job of a schedule now, besides those of its times.
+    pub(crate) async fn trigger(&self, schedule: Schedule) -> Result<(), Box<dyn Error>> {
+        let name = schedule.name().to_owned();
+        match self {
+            Self::Postgres(jobs) => {
+                Scheduler::new(jobs.clone(), [schedule])?
+                    .trigger(&name)
+                    .await?
+            }
+            Self::Sqlite(jobs) => {
+                Scheduler::new(jobs.clone(), [schedule])?
+                    .trigger(&name)
+                    .await?
+            }
+        };
+        Ok(())
     }
 
     /// A worker that has no handlers yet.

@@ -34,5 +34,6 @@ mod payment_faults;
 mod payments;
 mod products;
 mod receipts;
+mod reconciliation;
 mod shutdown;
 mod start;
