@@ -7,6 +7,7 @@ mod harness;
 mod joined;
 mod low_water;
 mod plans;
+mod schedules;
 mod schema;
 mod wakeups;
 mod wal;

@@ -130,8 +130,8 @@ async fn the_tables_come_and_go() {
     assert_eq!(store.migrate().await.unwrap(), 1);
     assert_eq!(store.migrate().await.unwrap(), 1);
     store.check_schema().await.unwrap();
-    // Eight tables and that of the migrations, eight keys (one of them the migrations'), six other indexes.
-    assert_eq!(relations().await, 23);
+    // Nine tables and that of the migrations, nine keys (one of them the migrations'), six other indexes.
+    assert_eq!(relations().await, 25);
     assert_eq!(store.migrator().revert_to(&pool, 0).await.unwrap(), 0);
     assert_eq!(relations().await, 0);
 
@@ -205,7 +205,8 @@ async fn for_a_user_without_rights_to_spare() {
         "grant usage on schema blocks to app;
          grant select, insert, update, delete on blocks.purlin_jobs_jobs, blocks.purlin_jobs_ready,
             blocks.purlin_jobs_scheduled, blocks.purlin_jobs_leases, blocks.purlin_jobs_workers,
-            blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues to app;
+            blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues,
+            blocks.purlin_jobs_schedules to app;
          grant select on blocks.purlin_jobs_migrations to app",
     )
     .execute(&owners)
