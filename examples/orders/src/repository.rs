@@ -5,3 +5,4 @@ pub(crate) mod payments;
 pub(crate) mod products;
 pub(crate) mod receipts;
 pub(crate) mod reconciliation;
+pub(crate) mod webhooks;

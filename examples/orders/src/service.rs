@@ -8,6 +8,7 @@ mod products;
 mod receipts;
 mod reconciliation;
 mod unit_of_work;
+mod webhooks;
 
 pub(crate) use error::Error;
 pub(crate) use orders::Orders;
@@ -15,3 +16,4 @@ pub(crate) use payments::Payments;
 pub(crate) use products::Products;
 pub(crate) use receipts::{Receipt, Receipts};
 pub(crate) use reconciliation::{Reconcile, Reconciliation};
+pub(crate) use webhooks::{Deliver, Webhooks};

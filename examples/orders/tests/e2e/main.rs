@@ -37,3 +37,4 @@ mod receipts;
 mod reconciliation;
 mod shutdown;
 mod start;
+mod webhooks;
