@@ -274,6 +274,8 @@ async fn a_worker_that_is_started_from_time_to_time_does_what_is_due() {
             .with_schedule(schedule("five", "*/5 * * * *"))
     };
     for expected in [&[][..], &[FIRST], &[FIRST, FIRST + 2 * STEP]] {
+        // Its loop would come too late.
+        store.fail("list_schedules", Fault::ReplySlow, 1);
         let emptied = worker().run_until_empty(secs(30)).await.unwrap();
         assert_eq!(emptied, Emptied::Empty);
         assert_eq!(ran.times(), expected);
