@@ -43,7 +43,8 @@ use crate::{ConfigError, Cron, NewJob, QueueName};
 /// not dealt with is still to come. It does not depend on the jobs: these may be done and purged.
 ///
 /// - **It begins** when a store first hears of it. Nothing before that is made up for.
-/// - **When its line or zone changes**, it begins anew when the first worker with the change starts. While workers
+/// - **When its line or zone changes**, it begins anew when the first worker with the change starts; what the old
+///   line still had to make up for is left out. While workers
 ///   with the old line still run, they go on to serve that: its times and those of the new one come, and each at
 ///   most once.
 /// - **When it is renamed**, it is another one. The old name stays in the store until somebody
