@@ -11,6 +11,7 @@ mod handler;
 mod id;
 mod job;
 mod jobs;
+mod notes;
 mod observer;
 mod outcome;
 mod queue_name;
@@ -31,13 +32,14 @@ pub use context::{Cancellation, JobContext, JobInfo};
 #[cfg(feature = "cron")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
 pub use cron::Cron;
-pub use error::{ConfigError, EnqueueError, WorkerError};
+pub use error::{ConfigError, EnqueueError, NoteError, WorkerError};
 #[cfg(feature = "cron")]
 pub use error::{CronError, ScheduleError};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
-pub use jobs::Jobs;
+pub use jobs::{Jobs, Waited};
+pub use notes::Progress;
 pub use observer::{Event, Observer};
 pub use outcome::JobError;
 pub use queue_name::QueueName;

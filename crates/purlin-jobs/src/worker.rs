@@ -31,7 +31,8 @@ use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
 use self::settle::{Finished, Settler};
-use self::shared::{Phase, Settings, Shared, pause};
+pub(crate) use self::shared::pause;
+use self::shared::{Phase, Settings, Shared};
 use crate::{
     Backoff, Cancellation, ConfigError, HandlerFn, Job, JobRequest, JobStore, Observer,
     PayloadCodec, QueueName, WorkerError, WorkerId,
@@ -130,6 +131,9 @@ pub struct Worker {
     settings: Settings,
     pulses: Pulses,
 }
+
+/// What a worker is once it runs.
+type Parts = (Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>);
 
 type Spawn = Box<dyn FnOnce(HeartbeatFuture) + Send + Sync>;
 
@@ -379,9 +383,7 @@ impl Worker {
         Ok(ended)
     }
 
-    fn into_shared(
-        self,
-    ) -> Result<(Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>), ConfigError> {
+    fn into_shared(self) -> Result<Parts, ConfigError> {
         let mut queues = self.queues;
         if queues.is_empty() {
             queues.push((QueueName::DEFAULT, 10));

@@ -469,7 +469,7 @@ fn model(line: &Line, walls: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
             }
             None => {}
         }
-        wall = wall + MINUTE;
+        wall += MINUTE;
     }
     fires
 }

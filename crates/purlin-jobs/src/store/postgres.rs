@@ -2,6 +2,7 @@ mod admin;
 mod enqueue;
 mod listen;
 mod low_water;
+mod notes;
 mod row;
 mod schedules;
 mod settle;
@@ -26,8 +27,8 @@ use self::listen::{Deaf, Ear};
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, ScheduleStore,
-    Settled, Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, NoteStore, Promoted, Rescue, Rescued,
+    ScheduleStore, Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -71,7 +72,10 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `rescue` when some are; one more if a job of theirs is settled at that moment | 3 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
-/// | `purge_finished`, for each 1 000 rows of a kind | 2 | 8 |
+/// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
+/// | `note`, `recall`, `result` | 1 | 4 |
+/// | `signal`; 4 of them when the job has ended | 5 | 5 |
+/// | `keep_in`, `recall_in`; `note_in` is 2 and 4 | 1 | 2 |
 /// | `put_schedule`, `list_schedules`, `pause_schedule`, `resume_schedule`, `remove_schedule` | 1 | 4 |
 /// | `fire_schedule` of jobs without unique keys; 3 when somebody else was faster | 4 | 6 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
@@ -464,6 +468,10 @@ impl JobStore for PostgresStore {
     }
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
+    }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
         Some(self)
     }
 }

@@ -1,10 +1,12 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! and that of [`TransactionalJobStore`], a case for each of their clauses; and those of the powers that not
-//! every store has.
+//! that of [`TransactionalJobStore`], and those of [`ScheduleStore`](crate::store::ScheduleStore) and
+//! [`NoteStore`](crate::store::NoteStore), a case for each of their clauses.
 //!
-//! [`store_conformance!`](crate::store_conformance),
-//! [`transactional_store_conformance!`](crate::transactional_store_conformance) and
-//! [`schedule_conformance!`](crate::schedule_conformance) make a `#[tokio::test]`
+//! [`store_conformance!`](crate::store_conformance) and
+//! [`transactional_store_conformance!`](crate::transactional_store_conformance), and for stores that keep
+//! schedules or notes [`schedule_conformance!`](crate::schedule_conformance),
+//! [`note_store_conformance!`](crate::note_store_conformance) and
+//! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance), make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
 //! when the store is wrong.
@@ -49,6 +51,7 @@ mod claims;
 mod dropped;
 mod enqueue;
 mod fencing;
+mod notes;
 mod races;
 mod schedule;
 mod schedules;
@@ -71,6 +74,7 @@ pub use self::claims::*;
 pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
+pub use self::notes::*;
 pub use self::races::*;
 pub use self::schedule::*;
 pub use self::schedules::*;

@@ -5,6 +5,7 @@ mod ending;
 mod faults;
 mod layers;
 mod leases;
+mod notes;
 mod outcomes;
 #[cfg(feature = "cron")]
 mod schedules;
