@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -25,9 +27,11 @@ fn schedule(name: &str, line: &str) -> Schedule {
     Schedule::new(name, cron, |fire| Report { fire: fire.clone() }).unwrap()
 }
 
-/// The times of the jobs that have run, each with the one before, and how late it was.
+/// The schedule of a job that has run, its time and the one before.
+type Run = (String, u64, Option<u64>);
+
 #[derive(Clone, Default)]
-struct Ran(Arc<Mutex<Vec<(String, u64, Option<u64>)>>>);
+struct Ran(Arc<Mutex<Vec<Run>>>);
 
 /// Seconds since the test began.
 fn since(begun: SystemTime, at: SystemTime) -> u64 {
