@@ -32,6 +32,8 @@ pub use outcome::JobError;
 pub use queue_name::QueueName;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};

@@ -29,10 +29,14 @@
 //! moment ago. A job that is released or rescued stands where it would stand if it had been due when it was
 //! enqueued; one that is replayed, as if it were enqueued now.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod ear;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -50,6 +54,8 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};

@@ -1,0 +1,1 @@
+//! `RedisStore` on a real Redis.
