@@ -52,7 +52,69 @@ const PARTS: [&str; 17] = [
 /// Where among them the stream is that wakes workers.
 const WAKE: usize = 16;
 
-/// Jobs in Redis (feature `redis`, needs Redis 7.0 or a Valkey): one node, sentinels or a cluster.
+/// Jobs in Redis (feature `redis`, needs Redis 7.0 or Valkey): one node, sentinels or a cluster.
+///
+/// All keys begin with `<prefix>:{<tag>}`, so that they are on one node of a cluster; a store of another
+/// tag may be on another. Clones share the connection. Ask [`check`](Self::check) when a service starts.
+/// A user with an access list needs all of `@read`, `@write` and `@scripting` on these keys, and `INFO`:
+/// a script that is refused a command in its midst stays half done.
+///
+/// # What Redis can lose
+///
+/// What a call has confirmed is in the memory of the server. How much of it a failure takes away is a
+/// setting of the server, and nothing here can change it:
+///
+/// | | killed and restarted | loss of power |
+/// |---|---|---|
+/// | `appendonly no` | everything since the last snapshot, or all | the same |
+/// | `appendfsync no` | nothing, unless the disk was busy | up to half a minute, as the kernel likes |
+/// | `appendfsync everysec` | nothing, unless the disk was busy: up to two seconds | one or two seconds |
+/// | `appendfsync always` | nothing | nothing, as far as the disk tells the truth |
+///
+/// So [`enqueue`](JobStore::enqueue) is durable with `always` alone. With `everysec` jobs of the last
+/// seconds may be gone, and what had become of others is forgotten: what was done then runs again, and
+/// what was claimed then is ready again. The log keeps scripts whole, so no job is lost in part, in two
+/// places, or without its unique key.
+///
+/// - **Failover.** Replication is asynchronous: what the master has confirmed and the replica not received
+///   is gone when that is promoted, whatever `appendfsync` says. `min-replicas-to-write` bounds it.
+/// - **Eviction.** Any `maxmemory-policy` but `noeviction` may delete jobs, and `check` refuses it. A full
+///   server refuses `enqueue`, `claim`, `join`, `heartbeat` and `replay`
+///   ([`Unavailable`](StoreErrorKind::Unavailable)) and still takes settlements, `leave` and `rescue`,
+///   which make room.
+/// - **`FLUSHALL`, `FLUSHDB`**, and whoever deletes keys.
+///
+/// There is no transaction to join: where a job must commit with its cause, take `PostgresStore` or
+/// `SqliteStore`.
+///
+/// # Round trips
+///
+/// Each call is one script and one round trip; two the first time that a server sees the script.
+/// `settle`, `promote`, `purge_finished` and `list` take one for each 500 jobs, `leave` and `rescue` one for about
+/// as many: a server does one thing at a time, and 500 jobs take it some milliseconds. A call of
+/// `enqueue` or `claim` is never divided, however many jobs it has.
+///
+/// # Claims
+///
+/// Ready jobs stand by queue and kind, so that a claim reads none of a kind that it is not asked for. It
+/// reads as many as it takes, and of several kinds up to 64 of each more.
+///
+/// # Wake-ups
+///
+/// A script that makes something ready of a kind of which a queue had nothing adds an entry to a stream of
+/// 256. [`wakeups`](JobStore::wakeups) reads it on a connection of its own, on from where it was, so that a lost connection
+/// loses no entry; but when the server has lost it, workers find the jobs by polling.
+///
+/// # Errors
+///
+/// Those of [`RedisHandle::run`], whose deadline holds for every trip; 500 ms by default is short for
+/// batches of large payloads ([`RedisHandle::with_timeout`]). A value that is not a job is
+/// [`Corrupt`](StoreErrorKind::Corrupt).
+///
+/// # Cancel safety
+///
+/// Every trip is one script, which Redis runs to its end or not at all, whether or not somebody waits.
+/// The driver of a *cluster* repeats what a node has not answered, which the contract allows.
 #[derive(Clone)]
 pub struct RedisStore {
     redis: RedisHandle,

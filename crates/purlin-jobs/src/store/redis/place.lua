@@ -73,7 +73,9 @@ end
 
 local function done_counting()
   for field, by in pairs(counted) do
-    if by ~= 0 then redis.call('HINCRBY', COUNTS, field, string.format('%.0f', by)) end
+    if by ~= 0 and redis.call('HINCRBY', COUNTS, field, string.format('%.0f', by)) == 0 then
+      redis.call('HDEL', COUNTS, field)
+    end
   end
 end
 
