@@ -90,9 +90,9 @@ const WAKE: usize = 16;
 /// # Round trips
 ///
 /// Each call is one script and one round trip; two the first time that a server sees the script.
-/// `settle`, `promote`, `purge_finished` and `list` take one for each 500 jobs, `leave` and `rescue` one for about
-/// as many: a server does one thing at a time, and 500 jobs take it some milliseconds. A call of
-/// `enqueue` or `claim` is never divided, however many jobs it has.
+/// `settle`, `promote`, `purge_finished` and `list` take one for each 500 jobs, and `leave` and `rescue` begin
+/// no further lease in a script that has had as many: a server does one thing at a time, and 500 jobs take
+/// it some milliseconds. A call of `enqueue` or `claim` is never divided, however many jobs it has.
 ///
 /// # Claims
 ///

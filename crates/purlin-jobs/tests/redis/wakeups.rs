@@ -16,7 +16,6 @@ use crate::harness::{
 const LONG: Duration = MINUTE;
 const SHORT: Duration = Duration::from_millis(30);
 
-
 async fn hears(wakeups: &mut dyn Wakeups) {
     assert_eq!(wakeups.next(LONG).await, Wake::Jobs);
 }
