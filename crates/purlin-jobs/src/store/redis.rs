@@ -3,6 +3,7 @@ mod record;
 mod scripts;
 mod wakeups;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -318,7 +319,7 @@ impl JobStore for RedisStore {
             return Ok(Vec::new());
         }
         let mut prefixes: Vec<Vec<u8>> = Vec::new();
-        let mut prefix_at = std::collections::HashMap::new();
+        let mut prefix_at = HashMap::new();
         let mut news = Vec::with_capacity(jobs.len());
         for entry in jobs {
             let place = (&entry.options.queue, &*entry.kind);
@@ -365,7 +366,8 @@ impl JobStore for RedisStore {
             .arg(&claim.lease.as_uuid().as_bytes()[..])
             .arg(claim.queue.as_str())
             .arg(claim.limit);
-        for kind in &claim.kinds {
+        // Twice the same would be claimed twice.
+        for kind in claim.kinds.iter().collect::<BTreeSet<_>>() {
             call = call.arg(record::prefix(&claim.queue, kind)?);
         }
         self.read("claim", &call, claimed).await

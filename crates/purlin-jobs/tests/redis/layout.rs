@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use purlin_jobs::store::{Entry, Outcome, Settled};
+use purlin_jobs::store::{Enqueued, Entry, Outcome, Settled};
 use purlin_jobs::{
     JobAdmin as _, JobId, JobStore as _, LeaseId, Options, Priority, QueueName, Unique, WorkerId,
 };
@@ -11,7 +11,7 @@ use purlin_store::StoreErrorKind;
 use purlin_store::redis::driver::{FromRedisValue, cmd};
 
 use crate::harness::{
-    HOUR, MINUTE, Place, claim_of, discard, drain, ends, job, job_with, retry, unique, worker,
+    HOUR, MINUTE, Place, claim_of, discard, drain, ends, job, job_with, jobs, retry, unique, worker,
 };
 
 impl Place {
@@ -207,6 +207,27 @@ async fn a_large_payload_stands_apart() {
         assert_eq!(drain(store).await, [entry.id]);
         assert!(!place.parts().await.contains(&"payloads".to_owned()));
     }
+}
+
+/// Lua's stack has room for some thousand arguments.
+#[tokio::test]
+async fn a_call_may_have_any_number_of_jobs() {
+    let Some(place) = Place::create() else {
+        return;
+    };
+    let entries = jobs(9_001);
+    let added = place.store.enqueue(&entries).await.unwrap();
+    assert!(added.iter().all(|added| matches!(added, Enqueued::New(_))));
+    let again = place.store.enqueue(&entries).await.unwrap();
+    assert!(
+        again
+            .iter()
+            .all(|again| matches!(again, Enqueued::Existing(_)))
+    );
+    let worker = worker(&place.store).await;
+    let claimed = place.store.claim(&claim_of(worker, 1_000)).await.unwrap();
+    assert_eq!(claimed.len(), 1_000);
+    assert_eq!(drain(&place.store).await.len(), 8_001);
 }
 
 /// As one of a later version may be.

@@ -23,7 +23,7 @@ impl RedisStore {
         let apart = self.apart_with(
             self.redis
                 .apart()
-                .with_timeout(BLOCK + self.redis.timeout()),
+                .with_timeout(self.redis.timeout().saturating_add(BLOCK)),
         );
         let (first, any_ready) = self.subscribe(queues).await?;
         let queues = queues.to_vec();
