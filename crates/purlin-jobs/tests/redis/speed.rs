@@ -36,26 +36,50 @@ redis.call('ZADD', KEYS[1], unpack(ready))
 redis.call('HSET', KEYS[2], unpack(jobs))
 return 1";
 
+/// What a phase took: how many jobs a second, and how much of the server's processor for each.
+struct Took {
+    per_second: f64,
+    cpu_micros: f64,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures; run by hand"]
 async fn jobs_in_batches() {
     for fsync in ["everysec", "always"] {
-        let server = RedisServer::start_with(&["--appendfsync", fsync]).unwrap();
         for batch in [100, 500] {
             for _ in 0..3 {
+                let server = RedisServer::start_with(&["--appendfsync", fsync]).unwrap();
                 let redis = handle(server.url());
                 let store = RedisStore::new(redis.clone());
-                let (enqueued, drained) = measure(&store, batch).await;
-                let (raw_enqueued, raw_drained) = measure_raw(&redis, batch).await;
-                eprintln!(
-                    "{fsync}, batches of {batch}: {enqueued:.0}/s enqueued ({:.2} of raw {raw_enqueued:.0}), \
-                     {drained:.0}/s drained ({:.2} of raw {raw_drained:.0})",
-                    enqueued / raw_enqueued,
-                    drained / raw_drained
-                );
+                let ours = measure(&server, &store, batch).await;
+                let raw = measure_raw(&server, &redis, batch).await;
+                for (what, ours, raw) in
+                    [("enqueued", &ours.0, &raw.0), ("drained", &ours.1, &raw.1)]
+                {
+                    eprintln!(
+                        "{fsync}, batches of {batch}, {what}: {:.0}/s ({:.2} of raw {:.0}/s), \
+                         {:.1} µs of the server's processor (raw {:.1})",
+                        ours.per_second,
+                        ours.per_second / raw.per_second,
+                        raw.per_second,
+                        ours.cpu_micros,
+                        raw.cpu_micros,
+                    );
+                }
             }
         }
     }
+}
+
+/// How long the server has been working since it started, in microseconds.
+fn cpu_micros(server: &RedisServer) -> f64 {
+    let info = server.command(&["INFO", "cpu"]);
+    let lines = info.lines().filter_map(|line| {
+        let (name, seconds) = line.split_once(':')?;
+        let counts = ["used_cpu_sys", "used_cpu_user"].contains(&name);
+        counts.then(|| seconds.trim().parse::<f64>().unwrap() * 1e6)
+    });
+    lines.sum()
 }
 
 fn payload() -> bytes::Bytes {
@@ -63,19 +87,25 @@ fn payload() -> bytes::Bytes {
 }
 
 /// Several at a time: each call is made by one that waits for the answer to the one before.
-async fn at_once<F: Future<Output = usize> + Send + 'static>(work: impl Fn() -> F) -> f64 {
-    let begun = Instant::now();
+async fn at_once<F: Future<Output = usize> + Send + 'static>(
+    server: &RedisServer,
+    work: impl Fn() -> F,
+) -> Took {
+    let (begun, cpu) = (Instant::now(), cpu_micros(server));
     let tasks: Vec<_> = (0..WORKERS).map(|_| tokio::spawn(work())).collect();
     let mut done = 0;
     for task in tasks {
         done += task.await.unwrap();
     }
     assert_eq!(done, JOBS);
-    JOBS as f64 / begun.elapsed().as_secs_f64()
+    Took {
+        per_second: JOBS as f64 / begun.elapsed().as_secs_f64(),
+        cpu_micros: (cpu_micros(server) - cpu) / JOBS as f64,
+    }
 }
 
-async fn measure(store: &RedisStore, batch: usize) -> (f64, f64) {
-    let enqueued = at_once(|| {
+async fn measure(server: &RedisServer, store: &RedisStore, batch: usize) -> (Took, Took) {
+    let enqueued = at_once(server, || {
         let store = store.clone();
         async move {
             for _ in 0..JOBS / batch / WORKERS {
@@ -90,7 +120,7 @@ async fn measure(store: &RedisStore, batch: usize) -> (f64, f64) {
         }
     })
     .await;
-    let drained = at_once(|| {
+    let drained = at_once(server, || {
         let store = store.clone();
         async move {
             let worker = worker(&store).await;
@@ -112,9 +142,9 @@ async fn measure(store: &RedisStore, batch: usize) -> (f64, f64) {
     (enqueued, drained)
 }
 
-async fn measure_raw(redis: &RedisHandle, batch: usize) -> (f64, f64) {
+async fn measure_raw(server: &RedisServer, redis: &RedisHandle, batch: usize) -> (Took, Took) {
     let key = |part: &str| format!("{{raw}}:{part}");
-    let enqueued = at_once(|| {
+    let enqueued = at_once(server, || {
         let redis = redis.clone();
         async move {
             let script = Script::new(RAW_ENQUEUE);
@@ -130,7 +160,7 @@ async fn measure_raw(redis: &RedisHandle, batch: usize) -> (f64, f64) {
         }
     })
     .await;
-    let drained = at_once(|| {
+    let drained = at_once(server, || {
         let redis = redis.clone();
         async move {
             let (claim, settle) = (Script::new(RAW_CLAIM), Script::new(RAW_SETTLE));
