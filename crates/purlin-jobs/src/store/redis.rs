@@ -18,7 +18,7 @@ use self::record::{New, Record, Wrong, corrupt, kept, micros};
 use self::scripts::Scripts;
 use super::{
     Beat, Claim, Claimed, Enqueued, Entry, Failure, JobStore, Outcome, Promoted, Rescue, Rescued,
-    Settled, Settlement, Wakeups,
+    Settled, Settlement, Wakeups, no_notes,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -257,7 +257,9 @@ impl RedisStore {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let letters: Vec<u8> = settlements.iter().map(|end| letter(&end.outcome)).collect();
+        let letters = settlements.iter().map(|end| letter(&end.outcome));
+        let letters: Option<Vec<u8>> = letters.collect();
+        let letters = letters.ok_or_else(|| no_notes(NAME, "settle"))?;
         let mut call = self
             .timed(&self.scripts.settle)
             .arg(&lease.as_uuid().as_bytes()[..])
@@ -270,7 +272,7 @@ impl RedisStore {
                 Outcome::Retry { after, error } => call.arg(micros(*after)).arg(kept(error)),
                 Outcome::Discard { error } => call.arg(kept(error)),
                 Outcome::Snooze { after } => call.arg(micros(*after)),
-                Outcome::Done | Outcome::Cancelled | Outcome::Release => call,
+                _ => call,
             };
         }
         self.read("settle", &call, |said: Vec<u8>| {
@@ -296,16 +298,17 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// As `settle.lua` reads it.
-fn letter(outcome: &Outcome) -> u8 {
-    match outcome {
+/// As `settle.lua` reads it. `None` is for stores that keep notes.
+fn letter(outcome: &Outcome) -> Option<u8> {
+    Some(match outcome {
         Outcome::Done => b'd',
         Outcome::Retry { .. } => b'r',
         Outcome::Discard { .. } => b'x',
         Outcome::Cancelled => b'c',
         Outcome::Snooze { .. } => b's',
         Outcome::Release => b'b',
-    }
+        Outcome::DoneWith(_) | Outcome::Await { .. } => return None,
+    })
 }
 
 #[async_trait]
