@@ -171,7 +171,9 @@ async fn who_waits_has_a_connection_of_his_own() {
             .count()
     };
     let until = async |expected: usize| {
+        let begun = std::time::Instant::now();
         while clients() != expected {
+            assert!(begun.elapsed() < MINUTE, "{} wait", clients());
             tokio::task::yield_now().await;
         }
     };
