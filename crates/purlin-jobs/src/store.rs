@@ -52,12 +52,17 @@
 //! All parents of a job that is added are added by the same call. If one is not, since its id or its unique
 //! key is taken, the call fails with [`Conflict`](purlin_store::StoreErrorKind::Conflict) and adds nothing.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod ear;
 mod flows;
 mod memory;
 mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
+#[cfg(feature = "redis")]
+mod redis;
+mod schedules;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -78,6 +83,9 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
+pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};
@@ -146,6 +154,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Hears of jobs in these queues from now on. Whoever claims after this call has returned, and
     /// then waits, misses nothing but what the next one of his polls will find.
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError>;
+
+    /// What it keeps of schedules; `None` when it keeps none.
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        None
+    }
 
     /// Its power to keep results, progress, steps, timers and signals, if it has it.
     fn notes(&self) -> Option<&dyn NoteStore> {

@@ -1,3 +1,4 @@
+drop table purlin_jobs_schedules;
 drop table purlin_jobs_queues;
 drop table purlin_jobs_edges;
 drop table purlin_jobs_children;

@@ -1,5 +1,6 @@
 mod flows;
 mod notes;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,8 @@ use self::flows::End;
 use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement,
-    State, Tally, Wake, Wakeups,
+    KeptResult, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled,
+    Settlement, State, Tally, Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -80,6 +81,7 @@ struct Shelf {
     /// By parent and child: who waits for whom.
     edges: BTreeMap<(JobId, JobId), On>,
     paused: HashSet<QueueName>,
+    schedules: BTreeMap<String, schedules::Schedule>,
     /// Until when each is kept.
     results: HashMap<JobId, (KeptResult, Micros)>,
 }
@@ -619,6 +621,10 @@ impl JobStore for MemoryStore {
 
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {

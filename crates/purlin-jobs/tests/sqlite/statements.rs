@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use purlin_jobs::store::{
-    Entry, Filter, Found, KeptResult, Note, NoteKind, NoteStore as _, On, Outcome, Page, Parent,
-    Rescue, Settlement, Signalled,
+    Entry, Filter, Firing, Found, KeptResult, Note, NoteKind, NoteStore as _, On, Outcome, Page,
+    Parent, Rescue, ScheduleEntry, ScheduleStore as _, Settlement, Signalled,
 };
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,
@@ -110,6 +110,7 @@ async fn calls_cost_what_the_documentation_says_and_read_no_table_from_end_to_en
                 "(subquery",
                 "purlin_jobs_cancel",
                 "fallen",
+                "purlin_jobs_schedules",
             ];
             line.starts_with("SCAN") && !small.iter().any(|small| line.contains(small))
         };
@@ -269,6 +270,33 @@ async fn admin(store: &SqliteStore, counted: &mut Counted) {
     counted.since("resume", 1);
     store.purge_finished(HOUR, 10).await.unwrap();
     counted.since("purge finished", 3);
+    schedules(store, counted).await;
+}
+
+async fn schedules(store: &SqliteStore, counted: &mut Counted) {
+    let entry = ScheduleEntry {
+        name: "nightly".to_owned(),
+        cron: "0 3 * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+    };
+    store.put_schedule(&entry).await.unwrap();
+    counted.since("put schedule", 1);
+    let since = store.list_schedules().await.unwrap().now;
+    counted.since("list schedules", 1);
+    assert!(store.pause_schedule("nightly").await.unwrap());
+    counted.since("pause schedule", 1);
+    assert!(store.resume_schedule("nightly").await.unwrap());
+    counted.since("resume schedule", 1);
+    let firing = Firing {
+        name: entry.name,
+        since,
+        until: since,
+        jobs: vec![job(40)],
+    };
+    assert_eq!(store.fire_schedule(&firing).await.unwrap(), None);
+    counted.since("fire schedule: not due", 1);
+    assert!(store.remove_schedule("nightly").await.unwrap());
+    counted.since("remove schedule", 1);
 }
 
 /// A job with two that wait for it, and one that waits for the first of those.
@@ -292,7 +320,7 @@ async fn flows(place: &Place, counted: &mut Counted) {
         .purge_finished(std::time::Duration::ZERO, 100)
         .await
         .unwrap();
-    for n in 12..40 {
+    for n in 1..50 {
         store.cancel(id(n)).await.unwrap();
     }
     store.join(worker(1), HOUR).await.unwrap();

@@ -37,6 +37,10 @@ mod flows {
     purlin_jobs::flow_conformance!(super::memory());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::memory());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::memory());
 }

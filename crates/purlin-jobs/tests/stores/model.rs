@@ -265,7 +265,9 @@ impl<'a> History<'a> {
                 let jobs = (0..).zip(new);
                 let entry = |(position, new): (u8, &New)| self.entry(position, new, *replace);
                 let mut entries: Vec<_> = jobs.map(entry).collect();
-                link(&mut entries, new);
+                if self.stores[0].carries_flows() {
+                    link(&mut entries, new);
+                }
                 self.calls.push(entries.clone());
                 Call::Enqueue(entries)
             }

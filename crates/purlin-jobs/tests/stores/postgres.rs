@@ -95,6 +95,10 @@ mod flow_transactions {
     purlin_jobs::transactional_flow_conformance!(super::database());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::database());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::database());
 }

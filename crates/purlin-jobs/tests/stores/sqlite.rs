@@ -90,6 +90,10 @@ mod flow_transactions {
     purlin_jobs::transactional_flow_conformance!(super::file());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::file());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::file());
 }
