@@ -529,8 +529,8 @@ async fn until_empty(shared: &Shared) {
             }
             Ok(nothing_due) => {
                 errors = 0;
-                shared.look.send_modify(|look| *look += 1);
-                let look = *shared.look.borrow();
+                let look = shared.look.get() + 1;
+                shared.look.set(look);
                 let mut is_empty = nothing_due;
                 for queue in &shared.queues {
                     is_empty &= queue.is_empty(look).await;

@@ -48,7 +48,6 @@ impl Queue {
     pub(super) async fn claim_jobs(&self, shared: &Arc<Shared>, pulse: &Pulse) {
         let mut wakeups = None;
         let mut errors = 0;
-        let mut looks = shared.look.subscribe();
         loop {
             pulse.beat();
             let poll = shared.settings.poll_interval;
@@ -68,7 +67,7 @@ impl Queue {
                     Err(error) => shared.store_failed(&pulse.name, &error),
                 }
             }
-            let look = *looks.borrow_and_update();
+            let look = shared.look.get();
             let claim = self.claim(shared, &ready);
             match shared.store.claim(&claim).await {
                 Err(error) => {
@@ -92,7 +91,7 @@ impl Queue {
                         tokio::select! {
                             biased;
                             () = shared.reached(Phase::Draining) => return,
-                            _ = looks.changed() => {}
+                            _ = shared.look.wait_for(|now| *now != look) => {}
                             () = wait(wakeups.as_deref_mut(), poll) => {}
                         }
                     }
@@ -103,10 +102,8 @@ impl Queue {
 
     /// Waits until the worker has joined and there are free slots, and takes these.
     async fn ready(&self, shared: &Shared) -> Ready {
-        let mut epochs = shared.epoch.subscribe();
         loop {
-            let joined = epochs.wait_for(Option::is_some).await;
-            let Some(epoch) = joined.ok().and_then(|epoch| epoch.clone()) else {
+            let Some(epoch) = shared.epoch.wait_for(Option::is_some).await else {
                 continue;
             };
             let least = self.open(&epoch).map_or(1, |claim| u32::from(claim.limit));
