@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use self::attempt::{Handler, ServiceHandler};
+use self::catch_panic::answered;
 use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
@@ -521,7 +522,7 @@ async fn until_empty(shared: &Shared) {
     let mut errors = 0;
     loop {
         shared.idle().await;
-        match shared.nothing_due().await {
+        match answered("promote", shared.nothing_due()).await {
             Err(error) => {
                 errors += 1;
                 shared.store_failed("promote", &error);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_jobs::store::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, Page, Promoted, Rescue,
-    Rescued, Settled, Settlement, State, Wakeups,
+    Rescued, Settled, Settlement, Wakeups,
 };
 use purlin_jobs::{JobAdmin, JobId, JobStore, LeaseId, MemoryStore, QueueName, WorkerId};
 use purlin_store::{StoreError, StoreErrorKind};
@@ -46,22 +46,33 @@ impl Checked {
         let numbers: Vec<_> = touched.iter().map(|id| number(id.as_uuid())).collect();
         self.world.trace(self.caller, call, &numbers);
         if *said != expected {
-            self.world.violated(format!("{call} said {said:?}, expected {expected:?}"));
+            self.world
+                .violated(format!("{call} said {said:?}, expected {expected:?}"));
         }
         for id in touched {
             let view = self.inner.get(*id).await.unwrap();
             if !self.world.with_model(|model| model.is(*id, view.as_ref())) {
                 let job = self.world.with_model(|model| model.jobs.get(id).cloned());
-                self.world.violated(format!("after {call} the store has {view:?}, expected {job:?}"));
+                self.world.violated(format!(
+                    "after {call} the store has {view:?}, expected {job:?}"
+                ));
             }
         }
         let counts = self.inner.counts(None).await.unwrap();
-        let counted = [counts.ready, counts.scheduled, counts.leased, counts.dead, counts.cancelled];
-        let states = [State::Ready, State::Scheduled, State::Leased, State::Dead, State::Cancelled];
+        let counted = [
+            counts.ready,
+            counts.scheduled,
+            counts.leased,
+            counts.dead,
+            counts.cancelled,
+        ];
         let broken = self.world.with_model(|model| {
-            let expected = states.map(|state| model.count(state));
-            let differ = || format!("after {call} the store counts {counted:?}, expected {expected:?}");
-            model.broken().or_else(|| (counted != expected).then(differ))
+            let expected = model.counts();
+            let differ =
+                || format!("after {call} the store counts {counted:?}, expected {expected:?}");
+            model
+                .broken()
+                .or_else(|| (counted != expected).then(differ))
         });
         if let Some(broken) = broken {
             self.world.violated(broken);
@@ -83,13 +94,17 @@ impl JobStore for Checked {
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let said = self.inner.enqueue(jobs).await?;
         let touched: Vec<_> = jobs.iter().map(|job| job.id).collect();
-        self.check("enqueue", &said, &touched, |model, now| model.enqueue(jobs, now)).await;
+        self.check("enqueue", &said, &touched, |model, now| {
+            model.enqueue(jobs, now)
+        })
+        .await;
         Ok(said)
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
         self.inner.join(worker, ttl).await?;
-        self.check("join", &(), &[], |model, now| model.join(worker, ttl, now)).await;
+        self.check("join", &(), &[], |model, now| model.join(worker, ttl, now))
+            .await;
         Ok(())
     }
 
@@ -98,9 +113,13 @@ impl JobStore for Checked {
         let claimed = result.as_ref().ok();
         let said = claimed.map(|jobs| jobs.iter().map(|job| job.id).collect::<Vec<_>>());
         let touched = said.clone().unwrap_or_default();
-        self.check("claim", &said, &touched, |model, now| model.claim(claim, now)).await;
+        self.check("claim", &said, &touched, |model, now| {
+            model.claim(claim, now)
+        })
+        .await;
         if said.is_none() && !is_conflict(&result) {
-            self.world.violated("a claim failed for another reason".to_owned());
+            self.world
+                .violated("a claim failed for another reason".to_owned());
         }
         for job in touched {
             self.world.claimed(job, claim.lease);
@@ -147,19 +166,24 @@ impl JobStore for Checked {
 
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         self.inner.leave(worker).await?;
-        self.check("leave", &(), &[], |model, now| model.leave(worker, now)).await;
+        self.check("leave", &(), &[], |model, now| model.leave(worker, now))
+            .await;
         Ok(())
     }
 
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
         let said = self.inner.rescue(rescue).await?;
-        self.check("rescue", &said, &[], |model, now| model.rescue(rescue, now)).await;
+        self.check("rescue", &said, &[], |model, now| model.rescue(rescue, now))
+            .await;
         Ok(said)
     }
 
     async fn promote(&self, limit: u32) -> Result<Promoted, StoreError> {
         let said = self.inner.promote(limit).await?;
-        self.check("promote", &said, &[], |model, now| model.promote(limit, now)).await;
+        self.check("promote", &said, &[], |model, now| {
+            model.promote(limit, now)
+        })
+        .await;
         Ok(said)
     }
 
@@ -188,32 +212,37 @@ impl JobAdmin for Checked {
 
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
         let said = self.inner.cancel(id).await?;
-        self.check("cancel", &said, &[id], |model, now| model.cancel(id, now)).await;
+        self.check("cancel", &said, &[id], |model, now| model.cancel(id, now))
+            .await;
         Ok(said)
     }
 
     async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
         let result = self.inner.replay(id).await;
         let said = result.as_ref().ok().copied();
-        self.check("replay", &said, &[id], |model, now| model.replay(id, now)).await;
+        self.check("replay", &said, &[id], |model, now| model.replay(id, now))
+            .await;
         result
     }
 
     async fn pause(&self, queue: &QueueName) -> Result<bool, StoreError> {
         let said = self.inner.pause(queue).await?;
-        self.check("pause", &said, &[], |model, _| model.pause(queue)).await;
+        self.check("pause", &said, &[], |model, _| model.pause(queue))
+            .await;
         Ok(said)
     }
 
     async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
         let said = self.inner.resume(queue).await?;
-        self.check("resume", &said, &[], |model, now| model.resume(queue, now)).await;
+        self.check("resume", &said, &[], |model, now| model.resume(queue, now))
+            .await;
         Ok(said)
     }
 
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
         let said = self.inner.purge_finished(age, limit).await?;
-        self.check("purge", &said, &[], |model, now| model.purge(age, now)).await;
+        self.check("purge", &said, &[], |model, now| model.purge(age, now))
+            .await;
         Ok(said)
     }
 }

@@ -53,7 +53,11 @@ pub(crate) fn new_job(world: &World) -> NewJob {
                 _ => Unique::until_done(key),
             };
             let replaces = dice.chance(400);
-            options = options.with_unique(if replaces { unique.or_replace() } else { unique });
+            options = options.with_unique(if replaces {
+                unique.or_replace()
+            } else {
+                unique
+            });
         }
         options
     })
@@ -67,7 +71,9 @@ pub(crate) async fn client(world: Arc<World>, number: u64) {
         if world.with_model(|model| model.live()) >= BACKLOG {
             continue;
         }
-        let batch: Vec<_> = (0..=world.dice.below(20)).map(|_| new_job(&world)).collect();
+        let batch: Vec<_> = (0..=world.dice.below(20))
+            .map(|_| new_job(&world))
+            .collect();
         let patience = world.dice.millis(1..200);
         for _ in 0..4 {
             // Dropped at whatever it awaits.
@@ -88,12 +94,16 @@ fn confirmed(world: &World, batch: &[NewJob], enqueued: &[Enqueued]) {
     for (job, enqueued) in batch.iter().zip(enqueued) {
         let id = job.id();
         let is_told_so = match enqueued {
-            Enqueued::New(new) | Enqueued::Replaced { new, .. } => *new == id && world.was_added(id),
+            Enqueued::New(new) | Enqueued::Replaced { new, .. } => {
+                *new == id && world.was_added(id)
+            }
             Enqueued::Existing(other) => world.was_added(*other),
             _ => false,
         };
         if !is_told_so {
-            world.violated(format!("{id} was confirmed as {enqueued:?}, and is not there (I1)"));
+            world.violated(format!(
+                "{id} was confirmed as {enqueued:?}, and is not there (I1)"
+            ));
         }
     }
 }
@@ -164,7 +174,9 @@ pub(crate) async fn probe(world: &Arc<World>) {
         let is_late = |(at, due): (&tokio::time::Instant, &Duration)| *at > begun + *due + slack;
         if begins.len() != due.len() || begins.iter().zip(&due).any(is_late) {
             let after: Vec<_> = begins.iter().map(|at| *at - begun).collect();
-            world.violated(format!("{id} was due after {due:?}, and begun after {after:?}"));
+            world.violated(format!(
+                "{id} was due after {due:?}, and begun after {after:?}"
+            ));
         }
     }
 }

@@ -71,7 +71,10 @@ async fn act(
 ) -> (Verdict, Result<Result<(), JobError>, Panics>) {
     let dice = &world.dice;
     if let Some(after) = work.retry_after.filter(|_| context.info().attempt == 1) {
-        return (Verdict::Failed, Ok(Err(JobError::retry_after(after, "later"))));
+        return (
+            Verdict::Failed,
+            Ok(Err(JobError::retry_after(after, "later"))),
+        );
     }
     if world.phase() != Phase::Chaos {
         return (Verdict::Done, Ok(Ok(())));
@@ -92,7 +95,10 @@ async fn act(
             return done;
         }
         143..=164 => (Verdict::Failed, JobError::retry("fails")),
-        165..=171 => (Verdict::Failed, JobError::retry_after(dice.millis(0..3_000), "fails")),
+        165..=171 => (
+            Verdict::Failed,
+            JobError::retry_after(dice.millis(0..3_000), "fails"),
+        ),
         172..=179 => (Verdict::Snooze, JobError::snooze(dice.millis(0..3_000))),
         180..=185 => return (Verdict::Failed, Err(Panics)),
         186..=189 => (Verdict::Discard, JobError::discard("fails for good")),

@@ -76,12 +76,14 @@ impl Life {
         }
         let mut delay = dice.millis(0..world.latency);
         let now = Instant::now();
+        // Clients and operators are numbered below 100; a panic would be theirs.
+        let is_worker = self.number >= 100;
         let is_faulty = world.phase() == Phase::Chaos && dice.chance(world.faults);
         let mut fault = match dice.below(20) {
             _ if !is_faulty => Fault::none(),
             0..=5 => Fault::refused(StoreErrorKind::Unavailable),
             6..=12 => Fault::reply_lost(),
-            13 if !matches!(call, Call::Join | Call::Leave) => Fault::panics(),
+            13 if is_worker && !matches!(call, Call::Join | Call::Leave) => Fault::panics(),
             14 => {
                 *self.slow.lock().unwrap() = Some((now, None));
                 [Fault::hangs(), Fault::reply_hangs()][dice.below(2)].clone()
@@ -112,13 +114,23 @@ impl Life {
         let now = Instant::now();
         let health = handle.health();
         let slow = *self.slow.lock().unwrap();
-        let long = 2 * health.loops.iter().map(|it| it.interval).max().unwrap_or_default() + LAG;
+        let long = 2 * health
+            .loops
+            .iter()
+            .map(|it| it.interval)
+            .max()
+            .unwrap_or_default()
+            + LAG;
         if self.may_lag() || health.loops.is_empty() {
             return;
         }
         match slow {
-            None if !health.is_healthy() => world.violated(format!("it is well, but says {health:?} (I9)")),
-            Some((since, None)) if !health.is_healthy() && now - since > long => self.killed.notify_one(),
+            None if !health.is_healthy() => {
+                world.violated(format!("it is well, but says {health:?} (I9)"))
+            }
+            Some((since, None)) if !health.is_healthy() && now - since > long => {
+                self.killed.notify_one()
+            }
             _ => {}
         }
     }
@@ -169,7 +181,9 @@ fn worker(world: &Arc<World>, life: &Arc<Life>, kinds: usize) -> Worker {
         .with_heartbeat_spawner(|heartbeat| {
             drop(tokio::spawn(Gated::new(beating, heartbeat)));
         })
-        .with_backoff(Backoff::from_fn(|job| Duration::from_millis(200) * job.attempt.into()))
+        .with_backoff(Backoff::from_fn(|job| {
+            Duration::from_millis(200) * job.attempt.into()
+        }))
         .with_lease_ttl(world.lease_ttl)
         .with_grace(Duration::from_secs(2))
         .with_cancel_grace(Duration::from_secs(1));
@@ -195,7 +209,11 @@ fn worker(world: &Arc<World>, life: &Arc<Life>, kinds: usize) -> Worker {
 pub(crate) async fn live(world: &Arc<World>, number: u64) {
     let life = Arc::new(Life::new(number));
     let end = end(world);
-    let kinds = if matches!(end, End::Over) { 2 } else { world.dice.below(6) };
+    let kinds = if matches!(end, End::Over) {
+        2
+    } else {
+        world.dice.below(6)
+    };
     let worker = worker(world, &life, kinds);
     let handle = worker.handle();
     world.trace(number, "born", &[]);
@@ -216,7 +234,10 @@ pub(crate) async fn live(world: &Arc<World>, number: u64) {
                 life.end();
                 worker.run_until_empty(deadline).await
             }
-            End::Kill(..) => worker.run_until(std::future::pending::<()>()).await.map(|()| Emptied::Deadline),
+            End::Kill(..) => worker
+                .run_until(std::future::pending::<()>())
+                .await
+                .map(|()| Emptied::Deadline),
             End::Over => {
                 let over = async {
                     world.reached(Phase::Over).await;

@@ -25,7 +25,10 @@ const ATTEMPTS: u64 = 125_000;
 fn run_from(first: u64) {
     let (mut attempts, mut seed) = (0, first);
     while attempts < ATTEMPTS {
-        assert!(seed < first + 1_000, "seeds make too few attempts: {attempts}");
+        assert!(
+            seed < first + 1_000,
+            "seeds make too few attempts: {attempts}"
+        );
         attempts += simulate(seed, false).expect_good(seed);
         seed += 1;
     }

@@ -86,7 +86,11 @@ impl Model {
         let is_due = run_at <= now;
         let job = Job {
             entry: entry.clone(),
-            state: if is_due { State::Ready } else { State::Scheduled },
+            state: if is_due {
+                State::Ready
+            } else {
+                State::Scheduled
+            },
             at: run_at.max(now),
             lease: None,
             is_cancelled: false,
@@ -108,7 +112,10 @@ impl Model {
     fn free(&mut self, id: JobId, spans: &[Span]) {
         if let Some(unique) = self.jobs[&id].entry.options.unique
             && spans.contains(&unique.span())
-            && self.keys.get(unique.key()).is_some_and(|(job, _)| *job == id)
+            && self
+                .keys
+                .get(unique.key())
+                .is_some_and(|(job, _)| *job == id)
         {
             self.keys.remove(unique.key());
         }
@@ -120,7 +127,11 @@ impl Model {
         let must_end = job.state == State::Leased && job.is_cancelled;
         let waits = matches!(state, State::Ready | State::Scheduled);
         // What is to be cancelled does not wait again, and what crashes too often while it is, is cancelled.
-        let state = if must_end && waits { State::Cancelled } else { state };
+        let state = if must_end && waits {
+            State::Cancelled
+        } else {
+            state
+        };
         (job.state, job.moved_at) = (state, now);
         job.at = if state == State::Cancelled { now } else { at };
         job.is_cancelled = false;
@@ -165,19 +176,28 @@ impl Model {
             self.jobs.get_mut(id).unwrap().lease = Some(claim.lease);
         }
         if !taken.is_empty() {
-            self.leases.insert(claim.lease, (claim.worker, taken.clone()));
+            self.leases
+                .insert(claim.lease, (claim.worker, taken.clone()));
         }
         Some(taken)
     }
 
-    pub(crate) fn settle(&mut self, lease: LeaseId, settlement: &Settlement, now: Micros) -> Settled {
+    pub(crate) fn settle(
+        &mut self,
+        lease: LeaseId,
+        settlement: &Settlement,
+        now: Micros,
+    ) -> Settled {
         let id = settlement.id;
         let job = self.jobs.get_mut(&id);
         let Some(job) = job.filter(|job| job.lease == Some(lease)) else {
             return Settled::Stale;
         };
         let enqueued_at = job.enqueued_at;
-        if matches!(settlement.outcome, Outcome::Retry { .. } | Outcome::Discard { .. }) {
+        if matches!(
+            settlement.outcome,
+            Outcome::Retry { .. } | Outcome::Discard { .. }
+        ) {
             job.failures += 1;
         }
         let left = &mut self.leases.get_mut(&lease).unwrap().1;
@@ -203,7 +223,12 @@ impl Model {
     }
 
     /// The jobs to be cancelled; `None` when the worker is lost.
-    pub(crate) fn heartbeat(&mut self, worker: WorkerId, ttl: Duration, now: Micros) -> Option<Vec<JobId>> {
+    pub(crate) fn heartbeat(
+        &mut self,
+        worker: WorkerId,
+        ttl: Duration,
+        now: Micros,
+    ) -> Option<Vec<JobId>> {
         if !self.is_alive(worker, now) {
             return None;
         }
@@ -230,7 +255,10 @@ impl Model {
 
     pub(crate) fn rescue(&mut self, rescue: &Rescue, now: Micros) -> Rescued {
         let dead = self.workers.iter().filter(|(_, until)| **until <= now);
-        let dead: Vec<_> = dead.map(|(id, _)| *id).take(rescue.limit as usize).collect();
+        let dead: Vec<_> = dead
+            .map(|(id, _)| *id)
+            .take(rescue.limit as usize)
+            .collect();
         let mut rescued = Rescued::default();
         for worker in dead {
             rescued.workers += 1;
@@ -261,11 +289,15 @@ impl Model {
             .map(|(id, job)| (job.at, *id))
             .collect();
         waiting.sort_unstable();
-        let due = waiting.partition_point(|(at, _)| *at <= now).min(limit as usize);
+        let due = waiting
+            .partition_point(|(at, _)| *at <= now)
+            .min(limit as usize);
         for (at, id) in &waiting[..due] {
             self.enter(*id, State::Ready, *at, now);
         }
-        let next = waiting.get(due).map(|(at, _)| (at - now).max(0).unsigned_abs());
+        let next = waiting
+            .get(due)
+            .map(|(at, _)| (at - now).max(0).unsigned_abs());
         Promoted {
             jobs: u32::try_from(due).unwrap(),
             next_in: next.map(Duration::from_micros),
@@ -315,14 +347,21 @@ impl Model {
         let before = now - micros(age);
         let rows = self.jobs.len() + self.keys.len();
         let jobs = self.jobs.len();
-        self.jobs.retain(|_, job| !job.has_ended() || job.at > before);
+        self.jobs
+            .retain(|_, job| !job.has_ended() || job.at > before);
         self.gone += (jobs - self.jobs.len()) as u64;
-        self.keys.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        self.keys
+            .retain(|_, (_, until)| until.is_none_or(|until| until > now));
         (rows - self.jobs.len() - self.keys.len()) as u64
     }
 
-    pub(crate) fn count(&self, state: State) -> u64 {
-        self.jobs.values().filter(|job| job.state == state).count() as u64
+    /// How many are ready, scheduled, leased, dead and cancelled.
+    pub(crate) fn counts(&self) -> [u64; 5] {
+        let mut counts = [0; 5];
+        for job in self.jobs.values() {
+            counts[job.state as usize] += 1;
+        }
+        counts
     }
 
     /// How many wait or run.

@@ -62,12 +62,20 @@ async fn history(world: &Arc<World>) {
     }
     let operator = tokio::spawn(operator(Arc::clone(world), 99));
     let seats = 1 + world.dice.below(4) as u64;
-    let seats: Vec<_> = (1..=seats).map(|n| tokio::spawn(seat(Arc::clone(world), n))).collect();
-    wait(world, "too few attempts", |world| world.attempts() >= ATTEMPTS).await;
+    let seats: Vec<_> = (1..=seats)
+        .map(|n| tokio::spawn(seat(Arc::clone(world), n)))
+        .collect();
+    wait(world, "too few attempts", |world| {
+        world.attempts() >= ATTEMPTS
+    })
+    .await;
     world.enter(Phase::Calm);
     operator.await.unwrap();
     // I1: all that was confirmed comes to an end.
-    wait(world, "jobs are left", |world| world.with_model(|model| model.live()) == 0).await;
+    wait(world, "jobs are left", |world| {
+        world.with_model(|model| model.live()) == 0
+    })
+    .await;
     wait(world, "dead workers are left", |world| {
         world.with_model(|model| model.workers.len()) == seats.len()
     })
@@ -103,7 +111,12 @@ async fn wait(world: &World, otherwise: &str, enough: impl Fn(&World) -> bool) {
     }
     let left = world.with_model(|model| {
         let live = model.jobs.iter().filter(|(_, job)| !job.has_ended());
-        live.take(3).map(|(id, job)| format!("{id}: {job:?}")).collect::<Vec<_>>()
+        live.take(3)
+            .map(|(id, job)| format!("{id}: {job:?}"))
+            .collect::<Vec<_>>()
     });
-    world.violated(format!("{otherwise}: {} attempts, {left:#?}", world.attempts()));
+    world.violated(format!(
+        "{otherwise}: {} attempts, {left:#?}",
+        world.attempts()
+    ));
 }

@@ -26,7 +26,9 @@ impl Trace {
         (micros, caller, what, numbers).hash(&mut self.hasher);
         if let Some(lines) = &mut self.lines {
             let seconds = std::time::Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
-            lines.push(format!("{seconds:14.3} caller {caller}: {what} {numbers:?}"));
+            lines.push(format!(
+                "{seconds:14.3} caller {caller}: {what} {numbers:?}"
+            ));
         }
     }
 

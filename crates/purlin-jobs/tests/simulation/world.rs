@@ -168,7 +168,10 @@ impl World {
     /// A job was given to somebody: nobody else may work on it who has not been frozen.
     pub(crate) fn claimed(&self, id: JobId, lease: LeaseId) {
         let beside = self.state(|state| {
-            let before = state.last.insert(id, lease).filter(|before| *before != lease)?;
+            let before = state
+                .last
+                .insert(id, lease)
+                .filter(|before| *before != lease)?;
             let run = state.runs.get(&(id, before))?;
             let is_running = run.verdict.is_none() && !run.life.may_lag();
             is_running.then(|| run.life.number)
@@ -181,8 +184,18 @@ impl World {
     }
 
     /// A handler is called.
-    pub(crate) fn begun(&self, job: &JobInfo, lease: LeaseId, life: &Arc<Life>, timeout: Option<Duration>) {
-        let numbers = [number(job.id.as_uuid()), number(lease.as_uuid()), job.attempt.into()];
+    pub(crate) fn begun(
+        &self,
+        job: &JobInfo,
+        lease: LeaseId,
+        life: &Arc<Life>,
+        timeout: Option<Duration>,
+    ) {
+        let numbers = [
+            number(job.id.as_uuid()),
+            number(lease.as_uuid()),
+            job.attempt.into(),
+        ];
         self.trace(life.number, "begin", &numbers);
         let violation = self.state(|state| {
             state.attempts += 1;
@@ -198,11 +211,21 @@ impl World {
             if life.may_lag() {
                 return None;
             }
-            let Some(known) = state.model.jobs.get(&job.id).filter(|it| it.lease == Some(lease)) else {
+            let Some(known) = state
+                .model
+                .jobs
+                .get(&job.id)
+                .filter(|it| it.lease == Some(lease))
+            else {
                 return Some(format!("{} is begun without its lease (I2)", job.id));
             };
             let is_same = (job.attempt, job.crashes) == (known.failures + 1, known.crashes);
-            (!is_same).then(|| format!("{job:?} has {} failures, {} crashes", known.failures, known.crashes))
+            (!is_same).then(|| {
+                format!(
+                    "{job:?} has {} failures, {} crashes",
+                    known.failures, known.crashes
+                )
+            })
         });
         if let Some(violation) = violation {
             self.violated(violation);
@@ -226,8 +249,15 @@ impl World {
         let is_true = self.state(|state| {
             let run = state.runs.get(&(id, lease));
             let verdict = run.and_then(|run| run.verdict);
-            let is_late = |run: &Run| run.timeout.is_some_and(|limit| run.begun.elapsed() >= limit);
-            let job = state.model.jobs.get(&id).filter(|job| job.lease == Some(lease));
+            let is_late = |run: &Run| {
+                run.timeout
+                    .is_some_and(|limit| run.begun.elapsed() >= limit)
+            };
+            let job = state
+                .model
+                .jobs
+                .get(&id)
+                .filter(|job| job.lease == Some(lease));
             match settlement.outcome {
                 Outcome::Done => verdict == Some(Verdict::Done),
                 Outcome::Retry { .. } => {
@@ -250,7 +280,9 @@ impl World {
             }
         });
         if !is_true {
-            self.violated(format!("{settlement:?} is not how the handler has ended (I4)"));
+            self.violated(format!(
+                "{settlement:?} is not how the handler has ended (I4)"
+            ));
         }
     }
 
@@ -272,12 +304,18 @@ impl World {
             let mut jobs = model.jobs.iter().filter(|(_, job)| {
                 let options = &job.entry.options;
                 let was_paused = model.paused.contains(&options.queue)
-                    || model.paused_at.get(&options.queue).is_some_and(|at| *at >= since);
+                    || model
+                        .paused_at
+                        .get(&options.queue)
+                        .is_some_and(|at| *at >= since);
                 let waits = match job.state {
                     State::Ready | State::Scheduled => job.at <= since,
                     State::Leased => job.lease.is_some_and(|lease| {
                         let worker = model.leases[&lease].0;
-                        model.workers.get(&worker).is_some_and(|until| *until <= since)
+                        model
+                            .workers
+                            .get(&worker)
+                            .is_some_and(|until| *until <= since)
                     }),
                     _ => false,
                 };
