@@ -250,6 +250,13 @@ pub(crate) async fn live(world: &Arc<World>, number: u64) {
     let killed = async {
         match end {
             End::Kill(after, None) => sleep(after).await,
+            End::Kill(_, Some(_)) => {
+                tokio::select! {
+                    biased;
+                    () = life.killed.notified() => {}
+                    () = world.reached(Phase::Calm) => {}
+                }
+            }
             _ => life.killed.notified().await,
         }
     };

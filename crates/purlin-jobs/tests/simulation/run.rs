@@ -71,6 +71,8 @@ async fn history(world: &Arc<World>) {
     .await;
     world.enter(Phase::Calm);
     operator.await.unwrap();
+    // Longer than the longest life that began before.
+    sleep(Duration::from_secs(60)).await;
     // I1: all that was confirmed comes to an end.
     wait(world, "jobs are left", |world| {
         world.with_model(|model| model.live()) == 0
