@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(feature = "testing")]
+use crate::JobId;
 use crate::store::{Enqueued, Entry};
 use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
 
@@ -174,6 +176,20 @@ impl<S: JobStore> Jobs<S> {
             traceparent: job.traceparent,
             options: job.options,
         })
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<S> Jobs<S> {
+    /// What was enqueued, as it was before the codec.
+    pub(crate) fn decoded(&self, kind: &str, id: JobId, payload: &Bytes) -> Result<Bytes, String> {
+        match &self.codec {
+            None => Ok(payload.clone()),
+            Some(codec) => {
+                let decoded = codec.decode(kind, id, payload.clone());
+                decoded.map_err(|error| error.to_string())
+            }
+        }
     }
 }
 

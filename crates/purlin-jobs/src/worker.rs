@@ -4,6 +4,8 @@ mod claim;
 mod epoch;
 mod health;
 mod heartbeat;
+#[cfg(feature = "testing")]
+pub(crate) mod inline;
 mod settle;
 mod shared;
 mod upkeep;
@@ -234,8 +236,11 @@ impl Worker {
         self
     }
 
-    /// How long it waits, at most, until it looks for jobs without having been woken, and for
-    /// scheduled ones that are due. Default 1 s.
+    /// How long it waits, at most, until it looks for jobs without having been woken. Default 1 s.
+    ///
+    /// It looks for scheduled jobs when the store has said that the next one is due, when one of its own
+    /// is to be tried again, and this long after it was woken; if nothing wakes it, such as behind PgBouncer,
+    /// one that somebody else has enqueued may be late by five times this.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.settings.poll_interval = interval;
@@ -479,7 +484,9 @@ fn start_loops(
         let rescue = || shared.rescue_jobs(&pulse);
         shared.supervise(&pulse, rescue).await;
     });
-    let promoting = (Arc::clone(shared), pulses.add("promote".to_owned(), poll));
+    let interval = shared.settings.promote_interval();
+    let pulse = pulses.add("promote".to_owned(), interval);
+    let promoting = (Arc::clone(shared), pulse);
     loops.spawn(async move {
         let (shared, pulse) = promoting;
         let promote = || shared.promote_jobs(&pulse);

@@ -92,7 +92,12 @@ impl Queue {
                             biased;
                             () = shared.reached(Phase::Draining) => return,
                             _ = shared.look.wait_for(|now| *now != look) => {}
-                            () = wait(wakeups.as_deref_mut(), poll) => {}
+                            wake = wait(wakeups.as_deref_mut(), poll) => {
+                                if wake == Wake::Jobs {
+                                    // It may have been for one that is due later, or is by now.
+                                    shared.due_in(poll);
+                                }
+                            }
                         }
                     }
                 }
@@ -177,11 +182,12 @@ struct Ready {
     slots: OwnedSemaphorePermit,
 }
 
-async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) {
+async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) -> Wake {
     match wakeups {
-        Some(wakeups) => {
-            let _: Wake = wakeups.next(up_to).await;
+        Some(wakeups) => wakeups.next(up_to).await,
+        None => {
+            sleep(up_to).await;
+            Wake::Elapsed
         }
-        None => sleep(up_to).await,
     }
 }

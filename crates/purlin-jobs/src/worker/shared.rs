@@ -52,6 +52,11 @@ impl Settings {
         self.lease_ttl / 3
     }
 
+    /// How long nobody looks for scheduled jobs that are due when nothing is heard of any.
+    pub(super) fn promote_interval(&self) -> Duration {
+        5 * self.poll_interval
+    }
+
     /// How long after a heartbeat was sent the worker takes its leases for granted.
     pub(super) fn validity(&self) -> Duration {
         self.lease_ttl - self.lease_ttl / 5
@@ -65,6 +70,14 @@ pub(super) enum Phase {
     Draining,
     /// Nothing is done any more.
     Ended,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("kinds", &self.kinds)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
