@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::checked::Checked;
 use crate::handler::{Other, Task, Work};
 use crate::life::{client_store, queue};
+use crate::model::{Job, Model};
 use crate::world::{Phase, World};
 
 /// No more are enqueued while so many are live.
@@ -142,8 +143,28 @@ async fn operate(world: &World, store: &FaultyStore<Checked>) {
     }
 }
 
+/// A job that is cancelled while it runs hears of it by the next heartbeat.
+async fn probe_cancel(world: &Arc<World>) {
+    let store = client_store(world, 90);
+    let work = Work {
+        is_endless: true,
+        ..Work::default()
+    };
+    let job = NewJob::new(&Task(work)).with(|it| it.with_queue(queue(0)));
+    let id = job.id();
+    let enqueued = Jobs::new(store.clone()).enqueue(job).await;
+    sleep(Duration::from_secs(1)).await;
+    let cancelled = store.cancel(id).await;
+    sleep(world.lease_ttl / 3 + Duration::from_secs(1)).await;
+    let is_cancelled = |model: &mut Model| model.jobs.get(&id).is_some_and(Job::has_ended);
+    if enqueued.is_err() || cancelled.is_err() || !world.with_model(is_cancelled) {
+        world.violated(format!("{id} runs on although it is cancelled"));
+    }
+}
+
 /// What must not wait when all is well: a new job, one whose time comes, one that failed.
 pub(crate) async fn probe(world: &Arc<World>) {
+    probe_cancel(world).await;
     let jobs = Jobs::new(client_store(world, 90));
     let ms = Duration::from_millis;
     let retries = Work {

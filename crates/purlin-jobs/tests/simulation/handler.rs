@@ -17,6 +17,8 @@ pub(crate) struct Work {
     pub(crate) timeout: Option<Duration>,
     /// How long the first attempt waits for another one, which it asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// Whether it goes on until it is cancelled.
+    pub(crate) is_endless: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +76,13 @@ async fn act(
         return (
             Verdict::Failed,
             Ok(Err(JobError::retry_after(after, "later"))),
+        );
+    }
+    if work.is_endless {
+        context.cancelled().await;
+        return (
+            Verdict::Failed,
+            Ok(Err(JobError::retry("was told to stop"))),
         );
     }
     if world.phase() != Phase::Chaos {

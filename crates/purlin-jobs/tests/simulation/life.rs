@@ -25,10 +25,15 @@ pub(crate) struct Life {
     frozen_until: Mutex<Option<Instant>>,
     /// The last call that does not come back, or not soon: when it was made, and until when it takes.
     slow: Mutex<Option<(Instant, Option<Instant>)>>,
+    /// After so many heartbeats they do not come through for a while, and the last one is answered late.
+    beats_left: Mutex<Option<u32>>,
     /// After so many calls its worker is killed.
     calls_left: Mutex<Option<u32>>,
     killed: Notify,
 }
+
+/// How many heartbeats do not come through: enough for any lease.
+const OUTAGE: u32 = 100;
 
 /// How long a worker may need, once it goes on, to find that it has lost its leases.
 const LAG: Duration = Duration::from_secs(2);
@@ -40,6 +45,7 @@ impl Life {
             is_ending: AtomicBool::new(false),
             frozen_until: Mutex::default(),
             slow: Mutex::default(),
+            beats_left: Mutex::default(),
             calls_left: Mutex::default(),
             killed: Notify::new(),
         }
@@ -65,6 +71,21 @@ impl Life {
         until.is_some_and(|until| Instant::now() < until + LAG)
     }
 
+    /// What becomes of a heartbeat in a life whose heartbeats fail at some time.
+    fn heartbeat(&self, world: &World) -> Option<Fault> {
+        let mut left = self.beats_left.lock().unwrap();
+        let left = left.as_mut().filter(|_| world.phase() == Phase::Chaos)?;
+        *left = left.saturating_sub(1);
+        let ttl = world.lease_ttl.as_millis() as u64;
+        match *left {
+            // It counts from when it was sent.
+            OUTAGE => Some(Fault::none().with_reply_delay(world.dice.millis(0..ttl * 3 / 4))),
+            0..OUTAGE if world.dice.chance(500) => Some(Fault::late(world.dice.millis(0..ttl * 2))),
+            0..OUTAGE => Some(Fault::refused(StoreErrorKind::Unavailable)),
+            _ => None,
+        }
+    }
+
     /// What becomes of a call.
     fn fault(&self, world: &World, call: Call) -> Fault {
         let dice = &world.dice;
@@ -78,6 +99,11 @@ impl Life {
         let now = Instant::now();
         // Clients and operators are numbered below 100; a panic would be theirs.
         let is_worker = self.number >= 100;
+        if call == Call::Heartbeat
+            && let Some(fault) = self.heartbeat(world)
+        {
+            return fault;
+        }
         let is_faulty = world.phase() == Phase::Chaos && dice.chance(world.faults);
         let mut fault = match dice.below(20) {
             _ if !is_faulty => Fault::none(),
@@ -219,6 +245,9 @@ pub(crate) async fn live(world: &Arc<World>, number: u64) {
     world.trace(number, "born", &[]);
     if let End::Kill(_, Some(calls)) = end {
         *life.calls_left.lock().unwrap() = Some(calls + 1);
+    }
+    if world.dice.chance(200) {
+        *life.beats_left.lock().unwrap() = Some(OUTAGE + 1 + world.dice.below(4) as u32);
     }
     let is_watched = matches!(end, End::Kill(..) | End::Over);
     let run = async {
