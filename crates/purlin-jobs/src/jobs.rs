@@ -1,10 +1,11 @@
+mod notes;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-#[cfg(feature = "testing")]
-use crate::JobId;
+pub use self::notes::Waited;
 use crate::store::{Enqueued, Entry};
 use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
 
@@ -182,7 +183,12 @@ impl<S: JobStore> Jobs<S> {
 #[cfg(feature = "testing")]
 impl<S> Jobs<S> {
     /// What was enqueued, as it was before the codec.
-    pub(crate) fn decoded(&self, kind: &str, id: JobId, payload: &Bytes) -> Result<Bytes, String> {
+    pub(crate) fn decoded(
+        &self,
+        kind: &str,
+        id: crate::JobId,
+        payload: &Bytes,
+    ) -> Result<Bytes, String> {
         match &self.codec {
             None => Ok(payload.clone()),
             Some(codec) => {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 pub use self::fault::{Call, Fault};
 use crate::store::{
-    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, Page, Promoted, Rescue,
-    Rescued, Settled, Settlement, Wake, Wakeups,
+    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, NoteStore, Page, Promoted,
+    Rescue, Rescued, Settled, Settlement, Wake, Wakeups,
 };
 use crate::watched::Watched;
 use crate::{JobAdmin, JobId, JobStore, LeaseId, QueueName, TransactionalJobStore, WorkerId};
@@ -243,6 +243,11 @@ impl<S: JobStore + ?Sized> JobStore for FaultyStore<S> {
             script,
         };
         Ok(Box::new(FaultyWakeups { inner, faults }))
+    }
+
+    /// Of what it wraps, without faults.
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        self.inner.notes()
     }
 }
 

@@ -79,7 +79,11 @@ impl Life {
         let ttl = world.lease_ttl.as_millis() as u64;
         match *left {
             // It counts from when it was sent.
-            OUTAGE => Some(Fault::none().with_reply_delay(world.dice.millis(0..ttl * 3 / 4))),
+            OUTAGE => {
+                let (now, slow) = (Instant::now(), world.dice.millis(0..ttl * 3 / 4));
+                *self.slow.lock().unwrap() = Some((now, Some(now + slow)));
+                Some(Fault::none().with_reply_delay(slow))
+            }
             0..OUTAGE if world.dice.chance(500) => Some(Fault::late(world.dice.millis(0..ttl * 2))),
             0..OUTAGE => Some(Fault::refused(StoreErrorKind::Unavailable)),
             _ => None,

@@ -7,6 +7,7 @@ mod faults;
 mod helpers;
 mod layers;
 mod leases;
+mod notes;
 mod outcomes;
 mod thread;
 mod transactions;
