@@ -191,6 +191,25 @@ pub(crate) fn entry(
 
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
+#[cfg(feature = "testing")]
+impl<S> Jobs<S> {
+    /// What was enqueued, as it was before the codec.
+    pub(crate) fn decoded(
+        &self,
+        kind: &str,
+        id: crate::JobId,
+        payload: &Bytes,
+    ) -> Result<Bytes, String> {
+        match &self.codec {
+            None => Ok(payload.clone()),
+            Some(codec) => {
+                let decoded = codec.decode(kind, id, payload.clone());
+                decoded.map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
 const MAX_KIND_BYTES: usize = 128;
 
 /// What a store says of one job.

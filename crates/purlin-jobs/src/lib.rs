@@ -24,6 +24,7 @@ pub mod store;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod unique;
+mod watched;
 mod worker;
 
 pub use backoff::Backoff;

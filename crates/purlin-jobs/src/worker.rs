@@ -4,6 +4,8 @@ mod claim;
 mod epoch;
 mod health;
 mod heartbeat;
+#[cfg(feature = "testing")]
+pub(crate) mod inline;
 #[cfg(feature = "cron")]
 mod schedules;
 mod settle;
@@ -27,6 +29,7 @@ use tower_service::Service;
 use self::attempt::{Handler, ServiceHandler};
 #[cfg(feature = "cron")]
 pub(crate) use self::catch_panic::caught;
+use self::catch_panic::answered;
 use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
@@ -258,8 +261,11 @@ impl Worker {
         self
     }
 
-    /// How long it waits, at most, until it looks for jobs without having been woken, and for
-    /// scheduled ones that are due. Default 1 s.
+    /// How long it waits, at most, until it looks for jobs without having been woken. Default 1 s.
+    ///
+    /// It looks for scheduled jobs when the store has said that the next one is due, when one of its own
+    /// is to be tried again, and this long after it was woken; if nothing wakes it, such as behind PgBouncer,
+    /// one that somebody else has enqueued may be late by five times this.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.settings.poll_interval = interval;
@@ -522,7 +528,9 @@ fn start_loops(
             shared.supervise(&pulse, serve).await;
         });
     }
-    let promoting = (Arc::clone(shared), pulses.add("promote".to_owned(), poll));
+    let interval = shared.settings.promote_interval();
+    let pulse = pulses.add("promote".to_owned(), interval);
+    let promoting = (Arc::clone(shared), pulse);
     loops.spawn(async move {
         let (shared, pulse) = promoting;
         let promote = || shared.promote_jobs(&pulse);
@@ -565,7 +573,7 @@ async fn until_empty(shared: &Shared) {
     let mut errors = 0;
     loop {
         shared.idle().await;
-        match shared.nothing_due().await {
+        match answered("promote", shared.nothing_due()).await {
             Err(error) => {
                 errors += 1;
                 shared.store_failed("promote", &error);
@@ -573,8 +581,8 @@ async fn until_empty(shared: &Shared) {
             }
             Ok(nothing_due) => {
                 errors = 0;
-                shared.look.send_modify(|look| *look += 1);
-                let look = *shared.look.borrow();
+                let look = shared.look.get() + 1;
+                shared.look.set(look);
                 let mut is_empty = nothing_due;
                 for queue in &shared.queues {
                     is_empty &= queue.is_empty(look).await;

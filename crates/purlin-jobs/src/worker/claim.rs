@@ -48,7 +48,6 @@ impl Queue {
     pub(super) async fn claim_jobs(&self, shared: &Arc<Shared>, pulse: &Pulse) {
         let mut wakeups = None;
         let mut errors = 0;
-        let mut looks = shared.look.subscribe();
         loop {
             pulse.beat();
             let poll = shared.settings.poll_interval;
@@ -68,7 +67,7 @@ impl Queue {
                     Err(error) => shared.store_failed(&pulse.name, &error),
                 }
             }
-            let look = *looks.borrow_and_update();
+            let look = shared.look.get();
             let claim = self.claim(shared, &ready);
             match shared.store.claim(&claim).await {
                 Err(error) => {
@@ -92,8 +91,13 @@ impl Queue {
                         tokio::select! {
                             biased;
                             () = shared.reached(Phase::Draining) => return,
-                            _ = looks.changed() => {}
-                            () = wait(wakeups.as_deref_mut(), poll) => {}
+                            _ = shared.look.wait_for(|now| *now != look) => {}
+                            wake = wait(wakeups.as_deref_mut(), poll) => {
+                                if wake == Wake::Jobs {
+                                    // It may have been for one that is due later, or is by now.
+                                    shared.due_in(poll);
+                                }
+                            }
                         }
                     }
                 }
@@ -103,10 +107,8 @@ impl Queue {
 
     /// Waits until the worker has joined and there are free slots, and takes these.
     async fn ready(&self, shared: &Shared) -> Ready {
-        let mut epochs = shared.epoch.subscribe();
         loop {
-            let joined = epochs.wait_for(Option::is_some).await;
-            let Some(epoch) = joined.ok().and_then(|epoch| epoch.clone()) else {
+            let Some(epoch) = shared.epoch.wait_for(Option::is_some).await else {
                 continue;
             };
             let least = self.open(&epoch).map_or(1, |claim| u32::from(claim.limit));
@@ -180,11 +182,12 @@ struct Ready {
     slots: OwnedSemaphorePermit,
 }
 
-async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) {
+async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) -> Wake {
     match wakeups {
-        Some(wakeups) => {
-            let _: Wake = wakeups.next(up_to).await;
+        Some(wakeups) => wakeups.next(up_to).await,
+        None => {
+            sleep(up_to).await;
+            Wake::Elapsed
         }
-        None => sleep(up_to).await,
     }
 }

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use purlin_store::{StoreError, StoreErrorKind};
+use purlin_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::catch_panic::CatchPanic;
+use super::catch_panic::answered;
 use super::epoch::Epoch;
 use super::health::Pulse;
 use super::shared::{Active, Shared, pause};
@@ -161,13 +161,9 @@ impl Settler {
                 self.busy.insert(batch.lease, now);
                 let store = Arc::clone(&shared.store);
                 self.calls.spawn(async move {
-                    let settle = async { store.settle(batch.lease, &batch.settlements).await };
-                    let settled = CatchPanic::new(settle).await;
-                    let panicked = |panic| {
-                        StoreError::new(StoreErrorKind::Unavailable, "store", "settle")
-                            .with_source(panic)
-                    };
-                    (batch, settled.unwrap_or_else(|panic| Err(panicked(panic))))
+                    let settle = store.settle(batch.lease, &batch.settlements);
+                    let settled = answered("settle", settle).await;
+                    (batch, settled)
                 });
             }
         }

@@ -3,6 +3,8 @@
 mod common;
 mod ending;
 mod faults;
+#[cfg(feature = "testing")]
+mod helpers;
 mod layers;
 mod leases;
 mod notes;

@@ -74,7 +74,7 @@ impl ScheduleStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = firing.jobs.iter().map(add).collect();
-        self.changes.send_replace(());
+        self.changed();
         Ok(Some(enqueued))
     }
 
