@@ -20,8 +20,10 @@ impl Job for Payload {
     const KIND: &'static str = "bench";
 }
 
-/// How many jobs run at a time.
-pub const SLOTS: usize = 1_000;
+/// How many jobs run at a time, as with graphile_worker.
+const SLOTS: usize = 500;
+/// How many more it may hold.
+const PREFETCH: usize = 4_000;
 
 pub struct Purlin<S> {
     jobs: Jobs<S>,
@@ -87,7 +89,8 @@ impl<S: JobAdmin + Clone> Peer for Purlin<S> {
         let store: Arc<dyn purlin_jobs::JobStore> = Arc::new(self.store.clone());
         let worker = Worker::from_shared(store)
             .register(handler_fn(handle))
-            .with_queue(QueueName::DEFAULT, SLOTS);
+            .with_queue(QueueName::DEFAULT, SLOTS)
+            .with_prefetch(PREFETCH);
         let (stop, stopped) = oneshot::channel::<()>();
         let run = tokio::spawn(worker.run_until(stopped));
         Running::new(async move {
