@@ -176,7 +176,7 @@ impl Queue {
                 lease,
                 queue: self.name.clone(),
                 claimed,
-                active: shared.active(),
+                active: shared.begin(),
                 room,
                 slots: Arc::clone(&self.slots),
             };

@@ -152,13 +152,18 @@ impl Shared {
         self.epoch.borrow().clone()
     }
 
-    pub(super) fn active(self: &Arc<Self>) -> Active {
+    /// How many jobs run or are not settled yet.
+    pub(super) fn active(&self) -> usize {
+        *self.active.borrow()
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
         self.active.send_modify(|jobs| *jobs += 1);
         Active(Arc::clone(self))
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        *self.active.borrow() == 0
+        self.active() == 0
     }
 
     /// Waits until nothing runs and all is settled.
