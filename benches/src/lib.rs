@@ -135,7 +135,10 @@ pub fn machine() {
 pub fn version(package: &str) -> String {
     let lock = include_str!("../Cargo.lock");
     let name = format!("name = \"{package}\"\nversion = \"");
-    let version = lock.rsplit(&name).next().filter(|rest| rest.len() < lock.len());
+    let version = lock
+        .rsplit(&name)
+        .next()
+        .filter(|rest| rest.len() < lock.len());
     let version = version.and_then(|rest| rest.split('"').next());
     format!("{package} {}", version.unwrap_or("?"))
 }

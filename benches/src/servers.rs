@@ -46,7 +46,9 @@ impl Postgres {
         let create = AssertSqlSafe(format!("create database {name}"));
         let created = sqlx::raw_sql(create).execute(&self.admin).await;
         created.expect("is made");
-        self.server.url().replace("/postgres?", &format!("/{name}?"))
+        self.server
+            .url()
+            .replace("/postgres?", &format!("/{name}?"))
     }
 
     /// What somebody who repeats this should know.

@@ -19,13 +19,14 @@ const MEMORY: [Entrant; 1] = [entrant!("purlin-jobs", Ours, 200_000, purlin::mem
 
 pub async fn sqlite(wanted: &Wanted) {
     println!("\nSQLite, synchronous = FULL, WAL.");
-    let files: Vec<_> = SQLITE.iter().map(|_| TestFile::new()).collect();
+    let entrants = wanted.entrants(&SQLITE);
+    let files: Vec<_> = entrants.iter().map(|_| TestFile::new()).collect();
     let mut peers = Vec::new();
-    for (entrant, file) in SQLITE.iter().zip(&files) {
+    for (entrant, file) in entrants.iter().zip(&files) {
         peers.push((entrant.open)(file.path().display().to_string()).await);
     }
-    let mut table = Table::new("SQLite", &SQLITE);
-    common(wanted, &SQLITE, &peers, &mut table).await;
+    let mut table = Table::new("SQLite", &entrants);
+    common(wanted, &entrants, &peers, &mut table).await;
     table.print();
 }
 

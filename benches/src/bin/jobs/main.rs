@@ -23,10 +23,15 @@ use crate::{
 
 const PARTS: [&str; 4] = ["postgres", "redis", "sqlite", "memory"];
 
-/// What was asked for: parts, measures (`enqueue`, `drain`, `wal`, `idle`, `held`, `rescue`), or all of them.
+const MEASURES: [&str; 7] = [
+    "enqueue", "drain", "wal", "idle", "held", "rescue", "million",
+];
+
+/// What was asked for: parts, measures and peers by their names, or all of them.
 pub struct Wanted {
     parts: Vec<String>,
     measures: Vec<String>,
+    entrants: Vec<String>,
     /// `--full`: also what takes long.
     full: bool,
     /// How long a snapshot is held.
@@ -37,11 +42,13 @@ impl Wanted {
     fn of(arguments: Vec<String>) -> Self {
         let (flags, names): (Vec<_>, Vec<_>) =
             arguments.into_iter().partition(|it| it.starts_with("--"));
-        let (parts, measures) = names.into_iter().partition(|it| PARTS.contains(&&**it));
+        let (parts, names): (_, Vec<_>) = names.into_iter().partition(|it| PARTS.contains(&&**it));
+        let (measures, entrants) = names.into_iter().partition(|it| MEASURES.contains(&&**it));
         let full = flags.iter().any(|flag| flag == "--full");
         Self {
             parts,
             measures,
+            entrants,
             full,
             held: Duration::from_secs(if full { 600 } else { 60 }),
         }
@@ -49,6 +56,14 @@ impl Wanted {
 
     fn part(&self, part: &str) -> bool {
         self.parts.is_empty() || self.parts.iter().any(|name| name == part)
+    }
+
+    /// Those of them that were asked for.
+    pub fn entrants(&self, all: &[Entrant]) -> Vec<Entrant> {
+        let is_wanted = |it: &&Entrant| {
+            self.entrants.is_empty() || self.entrants.iter().any(|name| name == it.name)
+        };
+        all.iter().filter(is_wanted).copied().collect()
     }
 
     pub fn measure(&self, measure: &str) -> bool {
@@ -96,7 +111,12 @@ async fn main() {
 }
 
 /// What is measured of all stores but Postgres, of which more is.
-async fn common(wanted: &Wanted, entrants: &[Entrant], peers: &[Arc<dyn Peer>], table: &mut Table<'_>) {
+async fn common(
+    wanted: &Wanted,
+    entrants: &[Entrant],
+    peers: &[Arc<dyn Peer>],
+    table: &mut Table<'_>,
+) {
     if wanted.measure("drain") {
         let rates = measure::drains(entrants, peers, |_| async {}).await;
         table.add("drain", Unit::PerSecond, rates);
@@ -110,7 +130,9 @@ async fn common(wanted: &Wanted, entrants: &[Entrant], peers: &[Arc<dyn Peer>], 
             worker.stop().await;
         }
         for percent in [50, 99] {
-            let times = times.iter_mut().map(|times| Some(percentile(times, percent)));
+            let times = times
+                .iter_mut()
+                .map(|times| Some(percentile(times, percent)));
             table.add(format!("start, p{percent}"), Unit::Seconds, times.collect());
         }
     }

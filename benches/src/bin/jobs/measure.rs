@@ -38,7 +38,12 @@ pub async fn enqueue_many(peers: &[Arc<dyn Peer>]) -> Vec<Option<f64>> {
     enqueue(peers, 1, BATCH, rounds).await
 }
 
-async fn enqueue(peers: &[Arc<dyn Peer>], tasks: u64, jobs: u64, rounds: Rounds) -> Vec<Option<f64>> {
+async fn enqueue(
+    peers: &[Arc<dyn Peer>],
+    tasks: u64,
+    jobs: u64,
+    rounds: Rounds,
+) -> Vec<Option<f64>> {
     let load = |peer: &Arc<dyn Peer>| {
         let peer = Arc::clone(peer);
         Load::new("", move || {
@@ -48,12 +53,15 @@ async fn enqueue(peers: &[Arc<dyn Peer>], tasks: u64, jobs: u64, rounds: Rounds)
     };
     let loads: Vec<_> = peers.iter().map(load).collect();
     let took = seconds(tasks, &loads, rounds).await;
-    took.into_iter().map(|took| Some(jobs as f64 / took)).collect()
+    took.into_iter()
+        .map(|took| Some(jobs as f64 / took))
+        .collect()
 }
 
 pub async fn load(peer: &dyn Peer, jobs: u64) {
     for from in (0..jobs).step_by(BATCH as usize) {
-        peer.enqueue(Payload::batch(from, BATCH.min(jobs - from))).await;
+        peer.enqueue(Payload::batch(from, BATCH.min(jobs - from)))
+            .await;
     }
 }
 

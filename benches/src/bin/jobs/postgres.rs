@@ -31,10 +31,17 @@ pub async fn run(wanted: &Wanted) {
         "\n{}; pools of 16; batches of {}; {}.",
         server.describe().await,
         measure::BATCH,
-        ENTRANTS.map(|it| format!("{} is given {} jobs to drain", it.name, it.jobs)).join(", "),
+        ENTRANTS
+            .map(|it| format!("{} is given {} jobs to drain", it.name, it.jobs))
+            .join(", "),
     );
-    let mut bench = Bench { server, databases: 0 };
-    let mut table = Table::new("Postgres", &ENTRANTS);
+    let entrants = wanted.entrants(&ENTRANTS);
+    let mut bench = Bench {
+        server,
+        entrants: entrants.clone(),
+        databases: 0,
+    };
+    let mut table = Table::new("Postgres", &entrants);
     if wanted.measure("enqueue") {
         bench.enqueue(&mut table).await;
     }
@@ -51,7 +58,7 @@ pub async fn run(wanted: &Wanted) {
         bench.held(&mut table, wanted).await;
     }
     if wanted.measure("rescue") {
-        bench.rescue(&mut table).await;
+        bench.rescue(&mut table, wanted).await;
     }
     if wanted.full && wanted.measure("million") {
         bench.million(&mut table).await;
@@ -61,6 +68,7 @@ pub async fn run(wanted: &Wanted) {
 
 struct Bench {
     server: Postgres,
+    entrants: Vec<Entrant>,
     databases: u32,
 }
 
@@ -80,7 +88,10 @@ impl Opened {
 impl Bench {
     async fn open(&mut self, entrant: &Entrant) -> Opened {
         self.databases += 1;
-        let url = self.server.database(&format!("bench_{}", self.databases)).await;
+        let url = self
+            .server
+            .database(&format!("bench_{}", self.databases))
+            .await;
         let peer = (entrant.open)(url.clone()).await;
         let admin = pool(&url, 1).await;
         Opened { peer, url, admin }
@@ -88,7 +99,7 @@ impl Bench {
 
     async fn open_all(&mut self) -> Vec<Opened> {
         let mut opened = Vec::new();
-        for entrant in &ENTRANTS {
+        for entrant in &self.entrants.clone() {
             opened.push(self.open(entrant).await);
         }
         opened
@@ -108,7 +119,7 @@ impl Bench {
     async fn drain(&mut self, table: &mut Table<'_>) {
         let opened = self.open_all().await;
         let peers: Vec<_> = opened.iter().map(|it| Arc::clone(&it.peer)).collect();
-        let rates = measure::drains(&ENTRANTS, &peers, |at| opened[at].analyze()).await;
+        let rates = measure::drains(&self.entrants, &peers, |at| opened[at].analyze()).await;
         table.add("drain", Unit::PerSecond, rates);
     }
 
@@ -116,7 +127,7 @@ impl Bench {
     /// as many as the peer does in a time.
     async fn million(&mut self, table: &mut Table<'_>) {
         let mut rates = Vec::new();
-        for entrant in &ENTRANTS {
+        for entrant in &self.entrants.clone() {
             let opened = self.open(entrant).await;
             measure::load(&*opened.peer, 1_000_000).await;
             opened.analyze().await;
@@ -130,7 +141,7 @@ impl Bench {
         const JOBS: u64 = 10_000;
         self.settings("off").await;
         let mut costs = Vec::new();
-        for entrant in &ENTRANTS {
+        for entrant in &self.entrants.clone() {
             let opened = self.open(entrant).await;
             let jobs = JOBS.min(entrant.jobs);
             measure::load(&*opened.peer, jobs / 10).await;
@@ -148,7 +159,10 @@ impl Bench {
     async fn settings(&self, value: &str) {
         for name in ["full_page_writes", "autovacuum"] {
             let set = AssertSqlSafe(format!("alter system set {name} = {value}"));
-            sqlx::raw_sql(set).execute(&self.server.admin).await.expect("is set");
+            sqlx::raw_sql(set)
+                .execute(&self.server.admin)
+                .await
+                .expect("is set");
         }
         execute(&self.server.admin, "select pg_reload_conf()").await;
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -162,7 +176,7 @@ impl Bench {
 
     /// The first job after a while, and what a worker asks when there is none.
     async fn idle(&mut self, table: &mut Table<'_>) {
-        const ROUNDS: usize = 3;
+        const ROUNDS: usize = 2;
         let opened = self.open_all().await;
         let mut times = vec![Vec::new(); opened.len()];
         let mut queries = vec![Vec::new(); opened.len()];
@@ -181,10 +195,14 @@ impl Bench {
             }
         }
         for percent in [50, 99] {
-            let times = times.iter_mut().map(|times| Some(percentile(times, percent)));
+            let times = times
+                .iter_mut()
+                .map(|times| Some(percentile(times, percent)));
             table.add(format!("start, p{percent}"), Unit::Seconds, times.collect());
         }
-        let queries = queries.into_iter().map(|it| Some(purlin_benches::load::median(it)));
+        let queries = queries
+            .into_iter()
+            .map(|it| Some(purlin_benches::load::median(it)));
         table.add("queries/s idle", Unit::Number, queries.collect());
     }
 
@@ -194,7 +212,9 @@ impl Bench {
             join pg_database d on d.oid = s.dbid
             where toplevel and position('/' || d.datname || '?' in $1) > 0
                 and query !~* '^(begin|commit|rollback)'";
-        let calls = sqlx::query_scalar(sql).bind(url).fetch_one(&self.server.admin);
+        let calls = sqlx::query_scalar(sql)
+            .bind(url)
+            .fetch_one(&self.server.admin);
         calls.await.expect("can be asked")
     }
 
@@ -203,9 +223,9 @@ impl Bench {
     async fn held(&mut self, table: &mut Table<'_>, wanted: &Wanted) {
         const JOBS: u64 = 20_000;
         let mut shares = Vec::new();
-        for entrant in &ENTRANTS {
-            let is_fast = entrant.jobs >= 100_000;
-            if !is_fast && !wanted.full {
+        for entrant in &self.entrants.clone() {
+            let is_close = matches!(entrant.name, "purlin-jobs" | "graphile_worker");
+            if !is_close && !wanted.full {
                 shares.push(None);
                 continue;
             }
@@ -221,8 +241,12 @@ impl Bench {
                 clean.push(round().await);
             }
             let mut holder = opened.admin.begin().await.expect("begins");
-            let hold = "set transaction isolation level repeatable read; select count(*) from pg_class";
-            sqlx::raw_sql(hold).execute(&mut *holder).await.expect("has a snapshot");
+            let hold =
+                "set transaction isolation level repeatable read; select count(*) from pg_class";
+            sqlx::raw_sql(hold)
+                .execute(&mut *holder)
+                .await
+                .expect("has a snapshot");
             let begun = std::time::Instant::now();
             let mut held = Vec::new();
             while begun.elapsed() < wanted.held {
@@ -230,22 +254,32 @@ impl Bench {
             }
             holder.rollback().await.expect("ends");
             let last = held.split_off(held.len().saturating_sub(5));
-            shares.push(Some(purlin_benches::load::median(last) / purlin_benches::load::median(clean)));
+            shares.push(Some(
+                purlin_benches::load::median(last) / purlin_benches::load::median(clean),
+            ));
         }
         let title = format!("speed after {} s of a held snapshot", wanted.held.as_secs());
         table.add(title, Unit::Share, shares);
     }
 
-    async fn rescue(&mut self, table: &mut Table<'_>) {
+    async fn rescue(&mut self, table: &mut Table<'_>, wanted: &Wanted) {
         let mut times = Vec::new();
-        for entrant in &ENTRANTS {
-            if entrant.role == Role::Ceiling {
+        for entrant in &self.entrants.clone() {
+            let is_asked = entrant.role == Role::Ours || wanted.full;
+            if entrant.role == Role::Ceiling || !is_asked {
                 times.push(None);
                 continue;
             }
             let opened = self.open(entrant).await;
             times.push(rescue::time(entrant, &*opened.peer, &opened.url).await);
         }
-        table.add(format!("rescue after kill -9, if within {} s", rescue::LIMIT.as_secs()), Unit::Seconds, times);
+        table.add(
+            format!(
+                "rescue after kill -9, if within {} s",
+                rescue::LIMIT.as_secs()
+            ),
+            Unit::Seconds,
+            times,
+        );
     }
 }

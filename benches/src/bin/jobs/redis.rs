@@ -21,11 +21,12 @@ pub async fn run(wanted: &Wanted) {
         return;
     };
     println!("\n{}.", server.describe());
+    let entrants = wanted.entrants(&ENTRANTS);
     let mut peers = Vec::new();
-    for entrant in &ENTRANTS {
+    for entrant in &entrants {
         peers.push((entrant.open)(server.url()).await);
     }
-    let mut table = Table::new("Redis", &ENTRANTS);
-    common(wanted, &ENTRANTS, &peers, &mut table).await;
+    let mut table = Table::new("Redis", &entrants);
+    common(wanted, &entrants, &peers, &mut table).await;
     table.print();
 }

@@ -35,9 +35,8 @@ pub async fn time(entrant: &Entrant, peer: &dyn Peer, url: &str) -> Option<f64> 
         .spawn()
         .expect("starts");
     let stdout = child.stdout.take().expect("is piped");
-    let read = tokio::task::spawn_blocking(move || {
-        BufReader::new(stdout).read_line(&mut String::new())
-    });
+    let read =
+        tokio::task::spawn_blocking(move || BufReader::new(stdout).read_line(&mut String::new()));
     read.await.expect("does not panic").expect("is read");
     // With heartbeats of its own first.
     tokio::time::sleep(Duration::from_secs(1)).await;

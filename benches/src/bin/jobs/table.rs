@@ -61,12 +61,16 @@ impl<'a> Table<'a> {
             return "–".to_owned();
         };
         let of = |role| {
-            let row = self.entrants.iter().position(|entrant| entrant.role == role);
+            let row = self
+                .entrants
+                .iter()
+                .position(|entrant| entrant.role == role);
             row.and_then(|row| column.values[row])
         };
         match column.unit {
             Unit::PerSecond => {
-                let ratio = of(Role::Ceiling).map_or(String::new(), |raw| format!(" ({:.2})", value / raw));
+                let ratio =
+                    of(Role::Ceiling).map_or(String::new(), |raw| format!(" ({:.2})", value / raw));
                 format!("{}{ratio}", count(value))
             }
             Unit::Bytes => format!("{value:.0}"),
@@ -79,12 +83,25 @@ impl<'a> Table<'a> {
     /// Prints it, and how ours stands to the best of the others.
     pub fn print(&self) {
         let titles: Vec<_> = self.columns.iter().map(|column| &*column.title).collect();
-        println!("\n| {} | {} |\n|---|{}", self.title, titles.join(" | "), "--:|".repeat(titles.len()));
+        println!(
+            "\n| {} | {} |\n|---|{}",
+            self.title,
+            titles.join(" | "),
+            "--:|".repeat(titles.len())
+        );
         for (row, entrant) in self.entrants.iter().enumerate() {
             let cells = self.columns.iter().map(|column| self.cell(column, row));
-            println!("| {} | {} |", entrant.name, cells.collect::<Vec<_>>().join(" | "));
+            println!(
+                "| {} | {} |",
+                entrant.name,
+                cells.collect::<Vec<_>>().join(" | ")
+            );
         }
-        let told: Vec<_> = self.columns.iter().filter_map(|column| self.beside_best(column)).collect();
+        let told: Vec<_> = self
+            .columns
+            .iter()
+            .filter_map(|column| self.beside_best(column))
+            .collect();
         if !told.is_empty() {
             println!("\nOurs to the best peer: {}.", told.join(", "));
         }
@@ -96,7 +113,8 @@ impl<'a> Table<'a> {
         }
         let of = |role| {
             let rows = self.entrants.iter().zip(&column.values);
-            rows.filter(move |(entrant, _)| entrant.role == role).filter_map(|(_, value)| *value)
+            rows.filter(move |(entrant, _)| entrant.role == role)
+                .filter_map(|(_, value)| *value)
         };
         let ours = of(Role::Ours).next()?;
         let best = of(Role::Peer).max_by(f64::total_cmp)?;

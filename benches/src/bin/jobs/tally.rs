@@ -70,7 +70,9 @@ pub fn runs() -> u64 {
 
 /// When the job was started that ran last.
 pub fn last() -> Option<(u64, Instant)> {
-    *LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    *LAST
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Waits until so many jobs have run; `false` if they have not by then.

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use apalis::prelude::{
-    ParallelizeExt as _, TaskBuilder, TaskSink as _, WorkerBuilder,
-};
+use apalis::prelude::{ParallelizeExt as _, TaskBuilder, TaskSink as _, WorkerBuilder};
 use apalis_postgres::PostgresStorage;
 use apalis_redis::RedisStorage;
 use apalis_sqlite::SqliteStorage;
@@ -74,7 +72,9 @@ impl Peer for Postgres {
     }
 
     async fn start(&self, mode: Mode) -> Running {
-        let config = apalis_postgres::Config::default().queue(QUEUE).batch_size(BATCH);
+        let config = apalis_postgres::Config::default()
+            .queue(QUEUE)
+            .batch_size(BATCH);
         let backend = PostgresStorage::<Payload>::new(&self.0).with_config(config);
         match mode {
             Mode::Drain => worker!(backend),
@@ -110,7 +110,9 @@ impl Peer for Sqlite {
     }
 
     async fn start(&self, _: Mode) -> Running {
-        let config = apalis_sqlite::Config::default().queue(QUEUE).batch_size(BATCH);
+        let config = apalis_sqlite::Config::default()
+            .queue(QUEUE)
+            .batch_size(BATCH);
         worker!(SqliteStorage::<Payload>::new(&self.0).with_config(config))
     }
 
@@ -125,12 +127,17 @@ impl Peer for Sqlite {
 pub struct Redis(ConnectionManager, AtomicU64);
 
 pub async fn redis(url: String) -> Redis {
-    Redis(apalis_redis::connect(url).await.expect("connects"), AtomicU64::new(0))
+    Redis(
+        apalis_redis::connect(url).await.expect("connects"),
+        AtomicU64::new(0),
+    )
 }
 
 impl Redis {
     fn storage(&self) -> RedisStorage<Payload, ConnectionManager> {
-        let config = apalis_redis::Config::default().queue(QUEUE).batch_size(BATCH);
+        let config = apalis_redis::Config::default()
+            .queue(QUEUE)
+            .batch_size(BATCH);
         RedisStorage::new(self.0.clone()).with_config(config)
     }
 }
@@ -150,7 +157,11 @@ impl Peer for Redis {
         let done = apalis_redis::Config::default().queue(QUEUE).done_jobs_set();
         let mut connection = self.0.clone();
         let mut count = redis::cmd("ZCARD");
-        let done: u64 = count.arg(done).query_async(&mut connection).await.expect("counts");
+        let done: u64 = count
+            .arg(done)
+            .query_async(&mut connection)
+            .await
+            .expect("counts");
         self.1.load(Ordering::Relaxed).saturating_sub(done)
     }
 }

@@ -1,9 +1,7 @@
 use async_trait::async_trait;
 use bullmq::{
-    Job, Queue, QueueOptions, Worker, WorkerOptions,
-    options::RedisConnectionOptions,
-    types::RemoveOnFinish,
-    worker::CancellationToken,
+    Job, Queue, QueueOptions, Worker, WorkerOptions, options::RedisConnectionOptions,
+    types::RemoveOnFinish, worker::CancellationToken,
 };
 
 use crate::{
@@ -39,8 +37,13 @@ impl Peer for BullMq {
             self.queue.add("bench", json(job)).await.expect("is added");
             return;
         }
-        let jobs = jobs.iter().map(|job| bullmq::BulkJob::new("bench", json(job)));
-        self.queue.add_bulk(jobs.collect()).await.expect("are added");
+        let jobs = jobs
+            .iter()
+            .map(|job| bullmq::BulkJob::new("bench", json(job)));
+        self.queue
+            .add_bulk(jobs.collect())
+            .await
+            .expect("are added");
     }
 
     async fn start(&self, _: Mode) -> Running {
@@ -55,7 +58,9 @@ impl Peer for BullMq {
             remove_on_complete: Some(RemoveOnFinish::Bool(true)),
             ..WorkerOptions::default()
         };
-        let worker = Worker::with_options(QUEUE, processor, options).await.expect("starts");
+        let worker = Worker::with_options(QUEUE, processor, options)
+            .await
+            .expect("starts");
         Running::new(async move {
             let _ = worker.close(5_000).await;
         })

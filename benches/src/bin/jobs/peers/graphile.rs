@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use graphile_worker::{
-    Database, IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, WorkerContext,
-    WorkerOptions, WorkerUtils,
+    Database, IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler,
+    WorkerContext, WorkerOptions, WorkerUtils,
 };
 use purlin_benches::servers::pool;
 use sqlx::PgPool;
@@ -45,11 +45,14 @@ impl Peer for Graphile {
             added.expect("is added");
             return;
         }
-        let specs: Vec<_> = jobs.iter().map(|job| RawJobSpec {
-            identifier: Payload::IDENTIFIER.to_owned(),
-            payload: serde_json::to_value(job).expect("is JSON"),
-            spec: JobSpec::default(),
-        }).collect();
+        let specs: Vec<_> = jobs
+            .iter()
+            .map(|job| RawJobSpec {
+                identifier: Payload::IDENTIFIER.to_owned(),
+                payload: serde_json::to_value(job).expect("is JSON"),
+                spec: JobSpec::default(),
+            })
+            .collect();
         self.utils.add_raw_jobs(&specs).await.expect("are added");
     }
 

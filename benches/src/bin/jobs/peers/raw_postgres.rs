@@ -55,7 +55,9 @@ impl Peer for Raw {
     }
 
     async fn start(&self, _: Mode) -> Running {
-        let mut listener = sqlx::postgres::PgListener::connect_with(&self.pool).await.expect("connects");
+        let mut listener = sqlx::postgres::PgListener::connect_with(&self.pool)
+            .await
+            .expect("connects");
         listener.listen("raw_jobs").await.expect("listens");
         let (told, _) = tokio::sync::watch::channel(());
         let mut tasks = JoinSet::new();
@@ -64,7 +66,9 @@ impl Peer for Raw {
             tasks.spawn(async move {
                 loop {
                     news.mark_unchanged();
-                    let taken = sqlx::query_scalar::<_, Vec<u8>>(TAKE).fetch_all(&pool).await;
+                    let taken = sqlx::query_scalar::<_, Vec<u8>>(TAKE)
+                        .fetch_all(&pool)
+                        .await;
                     let taken = taken.expect("are taken");
                     for payload in &taken {
                         let payload = serde_json::from_slice(payload).expect("is JSON");
@@ -85,7 +89,8 @@ impl Peer for Raw {
     }
 
     async fn left(&self) -> u64 {
-        let left = sqlx::query_scalar::<_, i64>("select count(*) from raw_jobs").fetch_one(&self.pool);
+        let left =
+            sqlx::query_scalar::<_, i64>("select count(*) from raw_jobs").fetch_one(&self.pool);
         left.await.expect("counts").unsigned_abs()
     }
 }

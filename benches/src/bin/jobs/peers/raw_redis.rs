@@ -79,7 +79,10 @@ impl Peer for Raw {
 
     async fn left(&self) -> u64 {
         let mut count = redis::cmd("HLEN");
-        let left = count.arg("{raw}:jobs").query_async(&mut self.0.clone()).await;
+        let left = count
+            .arg("{raw}:jobs")
+            .query_async(&mut self.0.clone())
+            .await;
         left.expect("counts")
     }
 }

@@ -42,7 +42,9 @@ impl Peer for Raw {
         let payloads: Vec<String> = jobs.iter().map(json).collect();
         let payloads = serde_json::to_string(&payloads).expect("is JSON");
         let mut transaction = begin_immediate(&self.0).await.expect("begins");
-        let inserted = sqlx::query(INSERT).bind(payloads).execute(&mut *transaction);
+        let inserted = sqlx::query(INSERT)
+            .bind(payloads)
+            .execute(&mut *transaction);
         inserted.await.expect("are inserted");
         transaction.commit().await.expect("commits");
     }

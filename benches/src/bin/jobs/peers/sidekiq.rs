@@ -33,7 +33,9 @@ const WORKERS: usize = 100;
 
 pub async fn redis(url: String) -> Sidekiq {
     let manager = RedisConnectionManager::new(url.clone()).expect("is a URL");
-    let pool = bb8::Pool::builder().max_size(WORKERS as u32 + 8).build(manager);
+    let pool = bb8::Pool::builder()
+        .max_size(WORKERS as u32 + 8)
+        .build(manager);
     let client = redis::Client::open(url).expect("is a URL");
     let count = client.get_multiplexed_async_connection().await;
     Sidekiq {
@@ -47,7 +49,9 @@ impl Peer for Sidekiq {
     /// It has no call for many.
     async fn enqueue(&self, jobs: Vec<Payload>) {
         for job in jobs {
-            Handler::perform_async(&self.pool, job).await.expect("is added");
+            Handler::perform_async(&self.pool, job)
+                .await
+                .expect("is added");
         }
     }
 
@@ -66,7 +70,10 @@ impl Peer for Sidekiq {
     /// A job that is taken is gone: what is in the hands of a worker that dies is lost, and here not counted.
     async fn left(&self) -> u64 {
         let mut count = redis::cmd("LLEN");
-        let left = count.arg(format!("queue:{QUEUE}")).query_async(&mut self.count.clone()).await;
+        let left = count
+            .arg(format!("queue:{QUEUE}"))
+            .query_async(&mut self.count.clone())
+            .await;
         left.expect("counts")
     }
 }
