@@ -5,6 +5,7 @@ mod ending;
 mod faults;
 mod layers;
 mod leases;
+mod notes;
 mod outcomes;
 mod thread;
 mod transactions;
