@@ -377,8 +377,7 @@ impl Worker {
             queues.push((QueueName::DEFAULT, 10));
         }
         let queues = queues.into_iter();
-        let queues =
-            queues.map(|(name, slots)| Arc::new(Queue::new(name, slots, self.prefetch)));
+        let queues = queues.map(|(name, slots)| Arc::new(Queue::new(name, slots, self.prefetch)));
         let (sender, finished) = mpsc::channel(settle::WAITING);
         let shared = Shared::new(
             Arc::clone(&self.store),
