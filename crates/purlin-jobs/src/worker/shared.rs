@@ -158,7 +158,10 @@ impl Shared {
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Active {
-        self.active.send_modify(|jobs| *jobs += 1);
+        self.active.send_if_modified(|jobs| {
+            *jobs += 1;
+            false
+        });
         Active(Arc::clone(self))
     }
 
@@ -221,6 +224,10 @@ pub(super) struct Active(Arc<Shared>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.send_modify(|jobs| *jobs -= 1);
+        // Who waits, waits for none: to wake him for each job would cost more than the rest of this.
+        self.0.active.send_if_modified(|jobs| {
+            *jobs -= 1;
+            *jobs == 0
+        });
     }
 }
