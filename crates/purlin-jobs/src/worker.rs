@@ -4,6 +4,8 @@ mod claim;
 mod epoch;
 mod health;
 mod heartbeat;
+#[cfg(feature = "cron")]
+mod schedules;
 mod settle;
 mod shared;
 mod upkeep;
@@ -23,6 +25,8 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use self::attempt::{Handler, ServiceHandler};
+#[cfg(feature = "cron")]
+pub(crate) use self::catch_panic::caught;
 use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
@@ -123,9 +127,14 @@ pub struct Worker {
     registered_twice: Option<&'static str>,
     queues: Vec<(QueueName, usize)>,
     prefetch: usize,
+    #[cfg(feature = "cron")]
+    schedules: Vec<crate::Schedule>,
     settings: Settings,
     pulses: Pulses,
 }
+
+/// What a worker is once it runs.
+type Parts = (Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>);
 
 type Spawn = Box<dyn FnOnce(HeartbeatFuture) + Send + Sync>;
 
@@ -149,6 +158,8 @@ impl Worker {
             registered_twice: None,
             queues: Vec::new(),
             prefetch: 0,
+            #[cfg(feature = "cron")]
+            schedules: Vec::new(),
             settings: Settings {
                 codec: None,
                 backoff: Backoff::default(),
@@ -214,6 +225,19 @@ impl Worker {
     #[must_use]
     pub fn with_prefetch(mut self, jobs: usize) -> Self {
         self.prefetch = jobs;
+        self
+    }
+
+    /// Enqueues the jobs of this schedule when their time has come, whatever queue they are for. All workers of a
+    /// fleet may have the same schedules: each time comes once.
+    ///
+    /// It sleeps until the next time, and looks at the store once a minute. The store has to keep schedules, or the
+    /// worker does not run: [`ConfigError::Unsupported`].
+    #[cfg(feature = "cron")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: crate::Schedule) -> Self {
+        self.schedules.push(schedule);
         self
     }
 
@@ -349,7 +373,7 @@ impl Worker {
             return Err(ConfigError::TwoHandlers(kind).into());
         }
         let pulses = self.pulses.clone();
-        let (shared, finished, spawn_heartbeat) = self.into_shared();
+        let (shared, finished, spawn_heartbeat) = self.into_shared()?;
         let mut until = pin!(until(Arc::clone(&shared)));
         let _ending = Ending(Arc::clone(&shared), pulses.clone());
         tokio::select! {
@@ -371,7 +395,7 @@ impl Worker {
         Ok(ended)
     }
 
-    fn into_shared(self) -> (Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>) {
+    fn into_shared(self) -> Result<Parts, ConfigError> {
         let mut queues = self.queues;
         if queues.is_empty() {
             queues.push((QueueName::DEFAULT, 10));
@@ -379,14 +403,23 @@ impl Worker {
         let queues = queues.into_iter();
         let queues = queues.map(|(name, slots)| Arc::new(Queue::new(name, slots, self.prefetch)));
         let (sender, finished) = mpsc::channel(settle::WAITING);
-        let shared = Shared::new(
+        #[cfg_attr(
+            not(feature = "cron"),
+            expect(unused_mut, reason = "only schedules are added")
+        )]
+        let mut shared = Shared::new(
             Arc::clone(&self.store),
             self.settings,
             self.handlers,
             queues.collect(),
             sender,
         );
-        (Arc::new(shared), finished, self.spawn_heartbeat)
+        #[cfg(feature = "cron")]
+        if !self.schedules.is_empty() {
+            let timetable = crate::scheduler::Timetable::new(self.schedules, &*self.store)?;
+            shared.timetable = Some(timetable);
+        }
+        Ok((Arc::new(shared), finished, self.spawn_heartbeat))
     }
 }
 
@@ -491,6 +524,16 @@ fn start_loops(
         let rescue = || shared.rescue_jobs(&pulse);
         shared.supervise(&pulse, rescue).await;
     });
+    #[cfg(feature = "cron")]
+    if shared.timetable.is_some() {
+        let interval = crate::scheduler::LOOK_INTERVAL;
+        let pulse = pulses.add("schedules".to_owned(), interval);
+        let shared = Arc::clone(shared);
+        loops.spawn(async move {
+            let serve = || shared.serve_schedules(&pulse);
+            shared.supervise(&pulse, serve).await;
+        });
+    }
     let promoting = (Arc::clone(shared), pulses.add("promote".to_owned(), poll));
     loops.spawn(async move {
         let (shared, pulse) = promoting;

@@ -1,4 +1,5 @@
 mod notes;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,8 @@ use tokio::sync::watch;
 use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State,
-    Wake, Wakeups,
+    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled,
+    Settlement, State, Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -76,6 +77,7 @@ struct Shelf {
     leases: HashMap<LeaseId, Lease>,
     unique: HashMap<UniqueKey, Holder>,
     paused: HashSet<QueueName>,
+    schedules: BTreeMap<String, schedules::Schedule>,
     /// Until when each is kept.
     results: HashMap<JobId, (KeptResult, Micros)>,
 }
@@ -571,6 +573,10 @@ impl JobStore for MemoryStore {
 
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {

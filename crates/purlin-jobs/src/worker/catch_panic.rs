@@ -47,7 +47,7 @@ impl<F> Drop for CatchPanic<F> {
 }
 
 /// What a call returns, or what its panic says.
-pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(panic.as_ref()))
 }
 

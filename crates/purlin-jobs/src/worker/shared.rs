@@ -31,6 +31,9 @@ pub(super) struct Shared {
     pub(super) due: watch::Sender<Option<Instant>>,
     /// Raised to make all queues look for jobs now.
     pub(super) look: watch::Sender<u64>,
+    /// What it serves besides jobs.
+    #[cfg(feature = "cron")]
+    pub(super) timetable: Option<crate::scheduler::Timetable>,
 }
 
 #[derive(Clone)]
@@ -88,6 +91,8 @@ impl Shared {
             active: watch::Sender::new(0),
             due: watch::Sender::new(None),
             look: watch::Sender::new(0),
+            #[cfg(feature = "cron")]
+            timetable: None,
         }
     }
 

@@ -78,6 +78,8 @@ impl Shared {
 
     /// Whether nothing is due, dead workers' jobs included, after having made ready what was.
     pub(super) async fn nothing_due(&self) -> Result<bool, StoreError> {
+        #[cfg(feature = "cron")]
+        self.fire_schedules().await?;
         let rescued = self.rescue().await?;
         let promoted = self.store.promote(PROMOTED).await?;
         let is_due = promoted.next_in.is_some_and(|next| next.is_zero());
@@ -86,4 +88,4 @@ impl Shared {
 }
 
 /// A clock that runs a little behind the store's must not make a loop of the last microsecond.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);

@@ -7,5 +7,8 @@ mod layers;
 mod leases;
 mod notes;
 mod outcomes;
+#[cfg(feature = "cron")]
+mod schedules;
+mod steps;
 mod thread;
 mod transactions;
