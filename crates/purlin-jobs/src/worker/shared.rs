@@ -169,13 +169,21 @@ impl Shared {
         self.epoch.get()
     }
 
-    pub(super) fn active(self: &Arc<Self>) -> Active {
-        self.active.send_modify(|jobs| *jobs += 1);
+    /// How many jobs run or are not settled yet.
+    pub(super) fn active(&self) -> usize {
+        *self.active.borrow()
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.active.send_if_modified(|jobs| {
+            *jobs += 1;
+            false
+        });
         Active(Arc::clone(self))
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        *self.active.borrow() == 0
+        self.active() == 0
     }
 
     /// Waits until nothing runs and all is settled.
@@ -233,6 +241,10 @@ pub(super) struct Active(Arc<Shared>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.send_modify(|jobs| *jobs -= 1);
+        // Who waits, waits for none: to wake him for each job would cost more than the rest of this.
+        self.0.active.send_if_modified(|jobs| {
+            *jobs -= 1;
+            *jobs == 0
+        });
     }
 }
