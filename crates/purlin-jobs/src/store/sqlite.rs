@@ -349,6 +349,8 @@ impl JobStore for SqliteStore {
             .connect_lazy_with((*self.pool.connect_options()).clone());
         Arc::new(Self {
             pool,
+            // Whoever has the turn may wait for a connection of a pool that handlers have emptied.
+            writer: Arc::default(),
             ..self.clone()
         })
     }

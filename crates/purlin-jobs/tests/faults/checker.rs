@@ -24,6 +24,8 @@ pub(crate) struct Wrongs {
     two_leases: usize,
     /// Settlements that a store took although another lease had the job by then.
     stale_applied: usize,
+    /// Effects of a transaction that completes its job, beside another one.
+    effects_twice: usize,
     /// Attempts spent, and no handler had failed.
     attempts_by_crashes: usize,
     /// Jobs begun again without a crash, a failure or a release.
@@ -52,7 +54,10 @@ impl Ground {
             if counts.ready + counts.scheduled + counts.leased == 0 {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "jobs are left: {counts:?}");
+            if begun.elapsed() > PATIENCE {
+                let (lines, rows) = (self.log.lines().await, self.dump().await);
+                panic!("jobs are left: {counts:?}, {rows:#?}, {lines:#?}");
+            }
             // Leases end by themselves, and nobody says when.
             sleep(std::time::Duration::from_millis(20)).await;
         }
@@ -97,12 +102,14 @@ impl Ground {
             jobs.entry(&line.job).or_default().push(line);
         }
         seen.jobs = jobs.len();
+        let effects = self.effects().await;
         let killed = killed(lines);
         for (job, lines) in jobs {
             let has = |what: &str| lines.iter().any(|line| line.what == what);
-            let is_done = lines.iter().any(|line| {
-                line.what == "committed" || line.what == "ended" && line.detail == "ok"
-            });
+            let of_job = effects.iter().filter(|effect| *effect == job).count();
+            wrongs.effects_twice += usize::from(of_job > 1);
+            let is_done = of_job > 0
+                || lines.iter().any(|line| line.what == "ended" && line.detail == "ok");
             if has("enqueued") && !is_done {
                 let id: JobId = job.parse().unwrap();
                 let ended = self.get(id).await.is_some_and(|job| job.state != State::Leased);

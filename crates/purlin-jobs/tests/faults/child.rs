@@ -12,7 +12,7 @@ use crate::ground::{Open, Place};
 use crate::log::Log;
 use crate::stops::{Point, Stops, Watched};
 use crate::tell;
-use crate::work::{Act, Hand, Work, job, victim_that};
+use crate::work::{Act, Hand, Work, job, victim, victim_that};
 
 pub(crate) const VARIABLE: &str = "PURLIN_JOBS_CHILD";
 
@@ -22,7 +22,7 @@ pub(crate) const UNBLOCK: &str = "unblock";
 pub(crate) const SHUT_DOWN: &str = "shut down";
 
 /// How many jobs a process enqueues in one call.
-pub(crate) const MANY: usize = 500;
+pub(crate) const MANY: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
@@ -79,6 +79,10 @@ impl Orders {
             stop: Some(point),
             ..self
         }
+    }
+
+    pub(crate) fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 
     pub(crate) fn with_slots(self, slots: usize) -> Self {
@@ -202,6 +206,7 @@ impl Observer for Teller {
                 tell(&format!("event {}", event.name()));
             }
             Event::StoreFailed { part, .. } => tell(&format!("event store_failed {part}")),
+            Event::Settled { job, .. } if job.id == victim() => tell(event.name()),
             _ => {}
         }
     }
@@ -211,7 +216,7 @@ async fn enqueue_in(open: &Open, stops: &Stops) {
     let mut transaction = open.begin().await;
     transaction.enqueue(victim_that(Act::Work)).await;
     stops.at(Point::Enqueued).await;
-    transaction.commit().await;
+    transaction.commit().await.unwrap();
     stops.at(Point::Committed).await;
 }
 

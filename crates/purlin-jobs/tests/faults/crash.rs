@@ -9,6 +9,7 @@ use crate::child::Orders;
 use crate::ground::{Ground, Kind, Open};
 use crate::log::Line;
 use crate::process::Process;
+use crate::sessions::waits_for_a_lock;
 use crate::stops::Point;
 use crate::work::{Act, job, victim, victim_that};
 
@@ -61,26 +62,16 @@ impl Cell {
     /// Holds what the settlement needs, so that it waits in the database.
     async fn kill_in_settlement(self, mut worker: Process, ground: &Ground) {
         let mut transaction = ground.open.begin().await;
-        if let crate::ground::Transaction::Postgres { inner, .. } = &mut transaction {
-            let lock = sqlx::query("select from purlin_jobs_leases for update");
-            lock.execute(&mut **inner).await.unwrap();
+        if let Open::Postgres { .. } = ground.open {
+            transaction.execute("select from purlin_jobs_leases for update").await;
         }
         worker.go_on();
         worker.until("settling").await;
         if let Open::Postgres { .. } = ground.open {
-            waits_for_a_lock(ground).await;
+            waits_for_a_lock(ground, "purlin_jobs_leases").await;
         }
         worker.kill(ground).await;
         drop(transaction);
-    }
-}
-
-async fn waits_for_a_lock(ground: &Ground) {
-    let sql = "select count(*) from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock'";
-    let begun = tokio::time::Instant::now();
-    while ground.count(sql).await == 0 {
-        assert!(begun.elapsed() < crate::PATIENCE, "nobody waits");
     }
 }
 

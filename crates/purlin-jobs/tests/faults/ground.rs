@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use purlin_jobs::store::JobView;
+use purlin_jobs::store::{JobView, Settled};
 use purlin_jobs::{
     EnqueueError, JobAdmin, JobContext, JobId, JobStore, Jobs, NewJob, PostgresStore, SqliteStore,
 };
+use purlin_store::StoreError;
 use purlin_store::postgres::{Pooling, PostgresConfig};
 use purlin_store::sqlite::{Durability, SqliteConfig, begin_immediate};
 use purlin_testkit::{TestDatabase, TestFile};
@@ -38,7 +39,10 @@ pub(crate) struct Place {
 pub(crate) struct Ground {
     /// For the processes.
     pub(crate) place: Place,
+    /// For the test, without anything in between.
     pub(crate) open: Open,
+    /// For the application that enqueues.
+    pub(crate) client: Open,
     pub(crate) log: Log,
     // Dropped after the connections.
     _database: Option<TestDatabase>,
@@ -52,8 +56,10 @@ pub(crate) enum Open {
     Sqlite { pool: SqlitePool, store: SqliteStore },
 }
 
-/// Leases of jobs that another lease has too, which no moment may see.
+/// What jobs do in their transactions, and leases of jobs that another lease has too, which no moment
+/// may see.
 const WATCH_POSTGRES: &str = "
+create table effects (job text);
 create table two_leases (job uuid);
 create function watch_leases() returns trigger language plpgsql as $$ begin
     insert into two_leases select j.id from purlin_jobs_jobs j
@@ -65,6 +71,7 @@ create trigger watch after insert or update on purlin_jobs_leases
     for each row execute function watch_leases();";
 
 const WATCH_SQLITE: &str = "
+create table effects (job text);
 create table two_leases (job blob);
 create trigger watch after insert on purlin_jobs_leased begin
     insert into two_leases select new.job where exists (
@@ -107,6 +114,7 @@ impl Ground {
         };
         let ground = Self {
             place,
+            client: open.clone(),
             open,
             log,
             _database: database,
@@ -141,7 +149,7 @@ impl Ground {
     pub(crate) async fn enqueue(&self, jobs: impl IntoIterator<Item = NewJob>) {
         let jobs: Vec<_> = jobs.into_iter().collect();
         let ids: Vec<_> = jobs.iter().map(NewJob::id).collect();
-        self.open.enqueue_many(jobs).await.unwrap();
+        self.client.enqueue_many(jobs).await.unwrap();
         self.log.enqueued(ids).await;
     }
 
@@ -152,16 +160,31 @@ impl Ground {
     /// How many rows there are of jobs that are not done, of places where they stand, of keys.
     pub(crate) async fn rows(&self) -> i64 {
         let tables = match &self.open {
-            Open::Postgres { .. } => ["jobs", "ready", "scheduled", "unique"].as_slice(),
-            Open::Sqlite { .. } => &["", "ready", "scheduled", "leased", "unique"],
+            Open::Postgres { .. } => ["_jobs", "_ready", "_scheduled", "_unique"].as_slice(),
+            Open::Sqlite { .. } => &[
+                " where finished_as is null",
+                "_ready",
+                "_scheduled",
+                "_leased",
+                "_unique",
+            ],
         };
         let mut rows = 0;
         for table in tables {
-            let name = format!("purlin_jobs_{table}");
-            let name = name.trim_end_matches('_');
-            rows += self.count(&format!("select count(*) from {name}")).await;
+            let sql = format!("select count(*) from purlin_jobs{table}");
+            rows += self.count(&sql).await;
         }
         rows
+    }
+
+    /// The jobs whose effect is there, for each time that it is.
+    pub(crate) async fn effects(&self) -> Vec<String> {
+        let sql = "select job from effects";
+        match &self.open {
+            Open::Postgres { pool, .. } => sqlx::query_scalar(sql).fetch_all(pool).await,
+            Open::Sqlite { pool, .. } => sqlx::query_scalar(sql).fetch_all(pool).await,
+        }
+        .unwrap()
     }
 
     /// All rows but those of workers, of which a heartbeat changes one.
@@ -250,16 +273,20 @@ impl Open {
     }
 
     pub(crate) async fn begin(&self) -> Transaction {
-        match self {
+        self.try_begin().await.unwrap()
+    }
+
+    pub(crate) async fn try_begin(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
             Self::Postgres { pool, store } => Transaction::Postgres {
-                inner: pool.begin().await.unwrap(),
+                inner: pool.begin().await?,
                 store: store.clone(),
             },
             Self::Sqlite { pool, store } => Transaction::Sqlite {
-                inner: begin_immediate(pool).await.unwrap(),
+                inner: begin_immediate(pool).await?,
                 store: store.clone(),
             },
-        }
+        })
     }
 }
 
@@ -290,26 +317,45 @@ impl Transaction {
         .unwrap();
     }
 
+    pub(crate) async fn execute(&mut self, sql: &'static str) {
+        let sql = sqlx::raw_sql(sql);
+        match self {
+            Self::Postgres { inner, .. } => drop(sql.execute(&mut **inner).await.unwrap()),
+            Self::Sqlite { inner, .. } => drop(sql.execute(&mut **inner).await.unwrap()),
+        }
+    }
+
+    /// What the job is for.
+    pub(crate) async fn write_effect(&mut self, context: &JobContext) -> Result<(), StoreError> {
+        let sql = AssertSqlSafe(format!("insert into effects values ('{}')", context.info().id));
+        let sql = sqlx::raw_sql(sql);
+        match self {
+            Self::Postgres { inner, .. } => drop(sql.execute(&mut **inner).await?),
+            Self::Sqlite { inner, .. } => drop(sql.execute(&mut **inner).await?),
+        }
+        Ok(())
+    }
+
     /// Whether the job is done when this commits.
-    pub(crate) async fn complete(&mut self, context: &JobContext) -> bool {
+    pub(crate) async fn complete(&mut self, context: &JobContext) -> Result<bool, StoreError> {
         let settled = match self {
             Self::Postgres { inner, store } => {
                 let connection: &mut PgConnection = inner;
-                context.complete_in(store, connection).await
+                context.complete_in(store, connection).await?
             }
             Self::Sqlite { inner, store } => {
                 let connection: &mut SqliteConnection = inner;
-                context.complete_in(store, connection).await
+                context.complete_in(store, connection).await?
             }
         };
-        settled.unwrap() == purlin_jobs::store::Settled::Applied
+        Ok(settled == Settled::Applied)
     }
 
-    pub(crate) async fn commit(self) {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres { inner, .. } => inner.commit().await,
-            Self::Sqlite { inner, .. } => inner.commit().await,
+            Self::Postgres { inner, .. } => inner.commit().await?,
+            Self::Sqlite { inner, .. } => inner.commit().await?,
         }
-        .unwrap();
+        Ok(())
     }
 }

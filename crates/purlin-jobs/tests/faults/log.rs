@@ -145,11 +145,6 @@ impl Log {
         self.own("ended", &Of::attempt(context), detail).await;
     }
 
-    /// The transaction that completes it is.
-    pub(crate) async fn committed(&self, context: &JobContext) {
-        self.own("committed", &Of::attempt(context), "").await;
-    }
-
     pub(crate) async fn told(&self, context: &JobContext, what: &str) {
         self.own("told", &Of::attempt(context), what).await;
     }

@@ -20,7 +20,7 @@ pub(crate) enum Act {
     Work,
     /// Completes the job in a transaction.
     Complete,
-    /// The same in a task which outlives the handler, when the test says so.
+    /// The same the first time, in a task which outlives the handler, when the test says so.
     CompleteLater,
     /// Fails the first time.
     FailOnce,
@@ -92,46 +92,52 @@ impl Hand {
         });
     }
 
-    async fn complete(&self, context: &JobContext) {
-        let mut transaction = self.open.begin().await;
-        let settled = transaction.complete(context).await;
+    async fn complete(&self, context: &JobContext) -> Result<(), JobError> {
+        let mut transaction = self.open.try_begin().await?;
+        transaction.write_effect(context).await?;
+        let settled = transaction.complete(context).await?;
         tell(&format!("completes {settled}"));
+        if !settled {
+            // Rolled back: somebody else has the job.
+            return Ok(());
+        }
         self.stops.at(Point::Joined).await;
-        transaction.commit().await;
-        self.log.committed(context).await;
+        transaction.commit().await?;
         self.stops.at(Point::Committed).await;
+        Ok(())
+    }
+
+    async fn exhaust<D: sqlx::Database>(&self, pool: &sqlx::Pool<D>) {
+        let mut held = Vec::new();
+        for _ in 0..pool.options().get_max_connections() {
+            held.push(pool.acquire().await.unwrap());
+        }
+        tell("exhausted");
+        self.stops.wait().await;
     }
 
     async fn act(&self, act: Act, context: &JobContext) -> Result<(), JobError> {
         match act {
             Act::Work => {}
-            Act::Complete => self.complete(context).await,
-            Act::CompleteLater => {
+            Act::Complete => self.complete(context).await?,
+            Act::CompleteLater if context.info().crashes == 0 => {
                 let (hand, context) = (self.clone(), context.clone());
                 tokio::spawn(async move {
                     hand.stops.wait().await;
-                    hand.complete(&context).await;
+                    hand.complete(&context).await.unwrap();
                 });
                 std::future::pending::<()>().await;
             }
             Act::FailOnce if context.info().attempt == 1 => {
                 return Err(JobError::retry_after(Duration::ZERO, "the first time"));
             }
-            Act::FailOnce => {}
+            Act::FailOnce | Act::CompleteLater => {}
             Act::Abort => std::process::abort(),
             Act::Block => self.told.block(),
-            Act::Exhaust => {
-                let Open::Postgres { pool, .. } = &self.open else {
-                    panic!("a pool of Postgres");
-                };
-                let mut held = Vec::new();
-                for _ in 0..pool.options().get_max_connections() {
-                    held.push(pool.acquire().await.unwrap());
-                }
-                tell("exhausted");
-                self.stops.wait().await;
-                drop(held);
-            }
+            Act::Exhaust => match &self.open {
+                Open::Postgres { pool, .. } => self.exhaust(pool).await,
+                Open::Sqlite { pool, .. } => self.exhaust(pool).await,
+            },
             Act::Hold => self.stops.wait().await,
         }
         Ok(())
