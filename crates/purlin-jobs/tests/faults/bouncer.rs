@@ -26,7 +26,9 @@ async fn a_whole_run_with_kill_9() {
     ground.client = place.open(2).await;
     ground.place = place;
     let others = (0..10).map(|_| job(Act::FailOnce));
-    ground.enqueue(std::iter::once(victim_that(Act::Complete)).chain(others)).await;
+    ground
+        .enqueue(std::iter::once(victim_that(Act::Complete)).chain(others))
+        .await;
     let mut worker = Process::start(&Orders::dying(&ground.place, Some(Point::Joined)));
     worker.stopped().await;
     worker.kill(&ground).await;

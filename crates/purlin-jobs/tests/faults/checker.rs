@@ -50,7 +50,12 @@ impl Ground {
     pub(crate) async fn drained(&self) {
         let begun = Instant::now();
         loop {
-            let counts = self.open.admin().counts(Some(&QueueName::DEFAULT)).await.unwrap();
+            let counts = self
+                .open
+                .admin()
+                .counts(Some(&QueueName::DEFAULT))
+                .await
+                .unwrap();
             if counts.ready + counts.scheduled + counts.leased == 0 {
                 return;
             }
@@ -90,7 +95,8 @@ impl Ground {
 
     pub(crate) async fn judge(&self, lines: &[Line]) -> (Wrongs, Seen) {
         let mut wrongs = Wrongs {
-            two_leases: usize::try_from(self.count("select count(*) from two_leases").await).unwrap(),
+            two_leases: usize::try_from(self.count("select count(*) from two_leases").await)
+                .unwrap(),
             ..Wrongs::default()
         };
         let mut seen = Seen {
@@ -109,10 +115,15 @@ impl Ground {
             let of_job = effects.iter().filter(|effect| *effect == job).count();
             wrongs.effects_twice += usize::from(of_job > 1);
             let is_done = of_job > 0
-                || lines.iter().any(|line| line.what == "ended" && line.detail == "ok");
+                || lines
+                    .iter()
+                    .any(|line| line.what == "ended" && line.detail == "ok");
             if has("enqueued") && !is_done {
                 let id: JobId = job.parse().unwrap();
-                let ended = self.get(id).await.is_some_and(|job| job.state != State::Leased);
+                let ended = self
+                    .get(id)
+                    .await
+                    .is_some_and(|job| job.state != State::Leased);
                 wrongs.lost += usize::from(!ended);
             }
             wrongs.run_although_rolled_back += usize::from(has("rolled back") && has("begun"));
@@ -131,9 +142,9 @@ impl Ground {
                 let Some(before) = at.checked_sub(1).map(|at| begun[at]) else {
                     continue;
                 };
-                let is_released = lines.iter().any(|released| {
-                    released.lease == before.lease && released.detail == "release"
-                });
+                let is_released = lines
+                    .iter()
+                    .any(|released| released.lease == before.lease && released.detail == "release");
                 let again = (line.attempt, line.crashes);
                 if again <= (before.attempt, before.crashes) && !is_released {
                     wrongs.unexplained += 1;
@@ -151,7 +162,9 @@ impl Ground {
 
 fn killed(lines: &[Line]) -> HashMap<i64, i64> {
     let killed = format!("{:?}", Fault::Killed);
-    let lines = lines.iter().filter(|line| line.what == "fault" && line.detail == killed);
+    let lines = lines
+        .iter()
+        .filter(|line| line.what == "fault" && line.detail == killed);
     lines.map(|line| (line.process, line.at)).collect()
 }
 
@@ -166,7 +179,10 @@ fn stale_applied(lines: &[&Line]) -> usize {
         let settling = settling.expect("it was begun").seq;
         let mut leases = HashSet::new();
         let mut last = None;
-        for line in lines.iter().filter(|line| line.what == "begun" && line.seq < settling) {
+        for line in lines
+            .iter()
+            .filter(|line| line.what == "begun" && line.seq < settling)
+        {
             if leases.insert(&line.lease) {
                 last = Some(&line.lease);
             }

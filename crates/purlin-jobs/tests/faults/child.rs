@@ -155,9 +155,15 @@ async fn obey(orders: Orders) {
                 .with_poll_interval(orders.poll)
                 .with_rescue_interval(Duration::from_millis(200))
                 .with_observer(Teller);
+            let handle = worker.handle();
             let shut_down = async {
                 tell("works");
                 shut_down.notified().await;
+                // Whatever it has met, no loop of it has stopped.
+                while !handle.health().is_healthy() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                tell("is healthy");
             };
             worker.run_until(shut_down).await.unwrap();
             tell("has left");

@@ -44,7 +44,9 @@ impl Cell {
             _ => Act::Work,
         };
         let others = (0..3).map(|_| job(Act::Work));
-        ground.enqueue(std::iter::once(victim_that(act)).chain(others)).await;
+        ground
+            .enqueue(std::iter::once(victim_that(act)).chain(others))
+            .await;
         let mut worker = Process::start(&Orders::dying(&ground.place, Some(self.point)));
         worker.stopped().await;
         if self.point == Point::Settling {
@@ -63,7 +65,9 @@ impl Cell {
     async fn kill_in_settlement(self, mut worker: Process, ground: &Ground) {
         let mut transaction = ground.open.begin().await;
         if let Open::Postgres { .. } = ground.open {
-            transaction.execute("select from purlin_jobs_leases for update").await;
+            transaction
+                .execute("select from purlin_jobs_leases for update")
+                .await;
         }
         worker.go_on();
         worker.until("settling").await;
@@ -78,8 +82,14 @@ impl Cell {
 /// Whoever begins it again does so after the other one was killed.
 fn rescued_after_the_kill(lines: &[Line]) {
     let killed = lines.iter().find(|line| line.what == "fault").unwrap();
-    for line in lines.iter().filter(|line| line.what == "begun" && line.crashes > 0) {
-        assert!(line.seq > killed.seq && line.process != killed.process, "{lines:#?}");
+    for line in lines
+        .iter()
+        .filter(|line| line.what == "begun" && line.crashes > 0)
+    {
+        assert!(
+            line.seq > killed.seq && line.process != killed.process,
+            "{lines:#?}"
+        );
     }
 }
 

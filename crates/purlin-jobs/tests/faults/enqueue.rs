@@ -78,11 +78,18 @@ async fn many_jobs_are_there_all_or_none() {
         let confirmed = lines.iter().filter(|line| line.what == "enqueued").count();
         let confirmed = many * i64::try_from(confirmed).unwrap();
         let expected = confirmed..=confirmed + many * rounds;
-        assert!(expected.contains(&there), "{kind:?}: {there} of {expected:?}");
+        assert!(
+            expected.contains(&there),
+            "{kind:?}: {there} of {expected:?}"
+        );
         ground.finish("kill -9 in enqueue_many").await;
         let lines = ground.log.lines().await;
         let begun = lines.iter().filter(|line| line.what == "begun");
         let run: HashSet<_> = begun.map(|line| &line.job).collect();
-        assert_eq!(i64::try_from(run.len()).unwrap(), there, "{kind:?}: each is run");
+        assert_eq!(
+            i64::try_from(run.len()).unwrap(),
+            there,
+            "{kind:?}: each is run"
+        );
     }
 }

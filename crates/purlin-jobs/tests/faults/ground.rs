@@ -52,8 +52,14 @@ pub(crate) struct Ground {
 /// The place, opened by one process.
 #[derive(Clone, Debug)]
 pub(crate) enum Open {
-    Postgres { pool: PgPool, store: PostgresStore },
-    Sqlite { pool: SqlitePool, store: SqliteStore },
+    Postgres {
+        pool: PgPool,
+        store: PostgresStore,
+    },
+    Sqlite {
+        pool: SqlitePool,
+        store: SqliteStore,
+    },
 }
 
 /// What jobs do in their transactions, and leases of jobs that another lease has too, which no moment
@@ -193,7 +199,9 @@ impl Ground {
         match &self.open {
             Open::Postgres { pool, .. } => {
                 for table in ["jobs", "ready", "scheduled", "leases", "unique", "finished"] {
-                    let sql = format!("select '{table} ' || t::text from purlin_jobs_{table} t order by 1");
+                    let sql = format!(
+                        "select '{table} ' || t::text from purlin_jobs_{table} t order by 1"
+                    );
                     let found = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql));
                     rows.extend(found.fetch_all(pool).await.unwrap());
                 }
@@ -266,7 +274,9 @@ impl Open {
 
     pub(crate) async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<(), EnqueueError> {
         match self {
-            Self::Postgres { store, .. } => drop(Jobs::new(store.clone()).enqueue_many(jobs).await?),
+            Self::Postgres { store, .. } => {
+                drop(Jobs::new(store.clone()).enqueue_many(jobs).await?)
+            }
             Self::Sqlite { store, .. } => drop(Jobs::new(store.clone()).enqueue_many(jobs).await?),
         }
         Ok(())
@@ -327,7 +337,10 @@ impl Transaction {
 
     /// What the job is for.
     pub(crate) async fn write_effect(&mut self, context: &JobContext) -> Result<(), StoreError> {
-        let sql = AssertSqlSafe(format!("insert into effects values ('{}')", context.info().id));
+        let sql = AssertSqlSafe(format!(
+            "insert into effects values ('{}')",
+            context.info().id
+        ));
         let sql = sqlx::raw_sql(sql);
         match self {
             Self::Postgres { inner, .. } => drop(sql.execute(&mut **inner).await?),

@@ -15,7 +15,9 @@ async fn poison(kind: Kind) {
         return;
     };
     let others: Vec<_> = (0..5).map(|_| job(Act::Work)).collect();
-    ground.enqueue(std::iter::once(victim_that(Act::Abort)).chain(others.clone())).await;
+    ground
+        .enqueue(std::iter::once(victim_that(Act::Abort)).chain(others.clone()))
+        .await;
     for _ in 0..3 {
         let orders = Orders::dying(&ground.place, None).with_slots(1);
         Process::start(&orders).aborted(&ground).await;
@@ -24,7 +26,10 @@ async fn poison(kind: Kind) {
     let begun = ground.log.begun_of(victim()).await;
     assert_eq!(begun, [(1, 0), (1, 1), (1, 2)], "{kind:?}");
     let dead = ground.get(victim()).await.unwrap();
-    assert_eq!((dead.state, dead.failures, dead.crashes), (State::Dead, 0, 3));
+    assert_eq!(
+        (dead.state, dead.failures, dead.crashes),
+        (State::Dead, 0, 3)
+    );
     assert_eq!(dead.failure.unwrap().error, Failure::CRASHED);
     for other in others {
         assert_eq!(ground.log.begun_of(other.id()).await, [(1, 0)], "{kind:?}");
@@ -64,11 +69,21 @@ async fn is_not_taken_for_dead(kind: Kind, act: Act) {
         _ => orders,
     };
     let mut worker = Process::worker(&orders).await;
-    worker.until(if act == Act::Exhaust { "exhausted" } else { "begun" }).await;
+    worker
+        .until(if act == Act::Exhaust {
+            "exhausted"
+        } else {
+            "begun"
+        })
+        .await;
     let other = Process::worker(&Orders::worker(&ground.place)).await;
     ground.enqueue([job(Act::Work)]).await;
     outlives_its_lease(&ground).await;
-    assert_eq!(ground.log.begun_of(victim()).await, [(1, 0)], "{kind:?} {act:?}");
+    assert_eq!(
+        ground.log.begun_of(victim()).await,
+        [(1, 0)],
+        "{kind:?} {act:?}"
+    );
     match act {
         Act::Block => worker.unblock(),
         _ => worker.go_on(),
@@ -77,8 +92,14 @@ async fn is_not_taken_for_dead(kind: Kind, act: Act) {
     ground.drained().await;
     worker.end().await;
     other.end().await;
-    ground.check(&format!("{act:?} for longer than two leases")).await;
-    assert_eq!(ground.log.begun_of(victim()).await, [(1, 0)], "{kind:?} {act:?}");
+    ground
+        .check(&format!("{act:?} for longer than two leases"))
+        .await;
+    assert_eq!(
+        ground.log.begun_of(victim()).await,
+        [(1, 0)],
+        "{kind:?} {act:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

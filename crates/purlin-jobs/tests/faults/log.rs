@@ -6,8 +6,8 @@ use std::path::Path;
 use purlin_jobs::store::Outcome;
 use purlin_jobs::{JobContext, JobError, JobId, LeaseId};
 use purlin_store::sqlite::{Durability, SqliteConfig};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::Row as _;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use crate::PATIENCE;
 
@@ -62,7 +62,10 @@ impl fmt::Debug for Line {
         // The ids of one time begin alike.
         let short = |id: &str| id.chars().rev().take(6).collect::<String>();
         let (job, lease) = (short(job), short(lease));
-        write!(f, "{seq} {at} {process} {what} {job} {lease} {attempt} {crashes} {detail}")
+        write!(
+            f,
+            "{seq} {at} {process} {what} {job} {lease} {attempt} {crashes} {detail}"
+        )
     }
 }
 
@@ -104,7 +107,11 @@ impl Log {
             .bind(process)
             .bind(what)
             .bind(of.job.map(|id| id.to_string()).unwrap_or_default())
-            .bind(of.lease.map(|id| id.as_uuid().to_string()).unwrap_or_default())
+            .bind(
+                of.lease
+                    .map(|id| id.as_uuid().to_string())
+                    .unwrap_or_default(),
+            )
             .bind(of.attempt)
             .bind(of.crashes)
             .bind(detail)

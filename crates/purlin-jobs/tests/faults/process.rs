@@ -82,9 +82,10 @@ impl Process {
         self.order(UNBLOCK);
     }
 
-    /// Lets it come to its end.
+    /// Lets it come to its end, when all its loops are at work.
     pub(crate) async fn end(mut self) {
         self.order(SHUT_DOWN);
+        self.until("is healthy").await;
         self.until("has left").await;
     }
 

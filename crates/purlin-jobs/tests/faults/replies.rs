@@ -87,10 +87,17 @@ async fn a_job_whose_commit_was_not_answered_is_there_once() {
     cut.proxy.cut();
     assert!(commit.await.unwrap().is_err(), "its outcome is not known");
     cut.proxy.pass();
-    let again = cut.jobs().await.enqueue(victim_that(Act::Work)).await.unwrap();
+    let again = cut
+        .jobs()
+        .await
+        .enqueue(victim_that(Act::Work))
+        .await
+        .unwrap();
     assert_eq!(again, Enqueued::Existing(victim()));
     cut.ground.log.enqueued([victim()]).await;
-    cut.ground.finish("connection cut in the reply to COMMIT, tried again").await;
+    cut.ground
+        .finish("connection cut in the reply to COMMIT, tried again")
+        .await;
     assert_eq!(cut.ground.log.begun_of(victim()).await, [(1, 0)]);
 }
 
@@ -106,7 +113,8 @@ async fn a_settlement_that_was_not_answered_is_repeated() {
     let mut worker = Process::worker(&orders).await;
     worker.stopped().await;
     let mut lock = ground.open.begin().await;
-    lock.execute("select from purlin_jobs_leases for update").await;
+    lock.execute("select from purlin_jobs_leases for update")
+        .await;
     worker.go_on();
     waits_for_a_lock(ground, "purlin_jobs_leases").await;
     // All its connections; the server goes on with what it has.
@@ -119,6 +127,8 @@ async fn a_settlement_that_was_not_answered_is_repeated() {
     ground.enqueue([job(Act::Work)]).await;
     ground.drained().await;
     worker.end().await;
-    ground.check("connections cut in a settlement, which is repeated").await;
+    ground
+        .check("connections cut in a settlement, which is repeated")
+        .await;
     assert_eq!(ground.log.begun_of(victim()).await, [(1, 0)]);
 }

@@ -35,7 +35,14 @@ async fn tables_that_were_expanded_are_worked_with_and_others_refused() {
         };
         let tables = match kind {
             Kind::Sqlite => ["", "_ready", "_scheduled", "_workers", "_leases", "_unique"],
-            _ => ["_jobs", "_ready", "_scheduled", "_workers", "_leases", "_unique"],
+            _ => [
+                "_jobs",
+                "_ready",
+                "_scheduled",
+                "_workers",
+                "_leases",
+                "_unique",
+            ],
         };
         // By a worker of this release that was there before, and by one that comes after.
         ground.enqueue([victim_that(Act::FailOnce)]).await;
@@ -45,17 +52,26 @@ async fn tables_that_were_expanded_are_worked_with_and_others_refused() {
         let columns = tables.map(|table| {
             format!("alter table purlin_jobs{table} add column new_in_the_next text default 'x'")
         });
-        let expand = format!("{}; create table purlin_jobs_next (id integer)", columns.join("; "));
+        let expand = format!(
+            "{}; create table purlin_jobs_next (id integer)",
+            columns.join("; ")
+        );
         let known = ground.count(LATEST).await;
         let next = step(&ground, &expand, known).await;
         check_schema(&ground.open).await.unwrap();
         let late = job(Act::FailOnce);
-        ground.enqueue([late.clone(), job(Act::Complete), job(Act::Work)]).await;
+        ground
+            .enqueue([late.clone(), job(Act::Complete), job(Act::Work)])
+            .await;
         before.until(&format!("begun {}", late.id())).await;
         ground.drained().await;
         before.end().await;
-        ground.enqueue([job(Act::FailOnce), job(Act::Complete)]).await;
-        ground.finish("tables of the next release, compatible").await;
+        ground
+            .enqueue([job(Act::FailOnce), job(Act::Complete)])
+            .await;
+        ground
+            .finish("tables of the next release, compatible")
+            .await;
 
         step(&ground, "drop table purlin_jobs_next", next).await;
         let error = check_schema(&ground.open).await.unwrap_err();

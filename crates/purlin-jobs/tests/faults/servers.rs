@@ -19,7 +19,9 @@ async fn a_server_that_is_started_again_has_lost_nothing() {
     };
     let ground = Ground::on_postgres(server.url()).await;
     let others = (0..20).map(|_| job(Act::FailOnce));
-    ground.enqueue(std::iter::once(victim_that(Act::Work)).chain(others)).await;
+    ground
+        .enqueue(std::iter::once(victim_that(Act::Work)).chain(others))
+        .await;
     let orders = Orders::worker(&ground.place).stopping(Point::InHandler);
     let mut worker = Process::worker(&orders).await;
     worker.stopped().await;
@@ -39,7 +41,9 @@ async fn a_server_that_is_started_again_has_lost_nothing() {
     server.restart();
     ground.drained().await;
     worker.end().await;
-    ground.check("server restarted, immediately and after kill -9, while jobs run").await;
+    ground
+        .check("server restarted, immediately and after kill -9, while jobs run")
+        .await;
     for id in [victim(), held.id()] {
         assert_eq!(ground.log.begun_of(id).await, [(1, 0)]);
     }
@@ -61,13 +65,19 @@ async fn a_server_that_freezes_for_longer_than_the_lease() {
     // As long as the fault lasts: its clock goes on.
     tokio::time::sleep(crate::SHORT_LEASE + Duration::from_secs(1)).await;
     let seen = ground.log.begun_of(victim()).await;
-    assert_eq!(seen, [(1, 0)], "nobody has it while the server is not there");
+    assert_eq!(
+        seen,
+        [(1, 0)],
+        "nobody has it while the server is not there"
+    );
     server.thaw();
     ground.log.fault(0, Fault::Stopped).await;
     worker.until("done").await;
     ground.enqueue([job(Act::Work)]).await;
     ground.drained().await;
     worker.end().await;
-    ground.check("server frozen for longer than the lease").await;
+    ground
+        .check("server frozen for longer than the lease")
+        .await;
     assert_eq!(ground.log.begun_of(victim()).await, [(1, 0), (1, 1)]);
 }

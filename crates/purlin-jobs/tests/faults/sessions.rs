@@ -22,7 +22,10 @@ pub(crate) async fn waits_for_a_lock(ground: &Ground, what: &str) {
 async fn until(ground: &Ground, sql: &str, count: i64) {
     let begun = Instant::now();
     while ground.count(sql).await < count {
-        assert!(begun.elapsed() < PATIENCE, "it does not come to this: {sql}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it does not come to this: {sql}"
+        );
     }
 }
 
@@ -32,11 +35,10 @@ async fn terminate(ground: &Ground, what: &str) -> i64 {
         "datname = current_database() and pid <> pg_backend_pid()
             and position('{what}' in query) > 0"
     );
-    let sql = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where {which}");
+    let sql =
+        format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where {which}");
     let ended = ground.count(&sql).await;
-    let gone = format!(
-        "select 1 - least(count(*), 1) from pg_stat_activity where {which}"
-    );
+    let gone = format!("select 1 - least(count(*), 1) from pg_stat_activity where {which}");
     until(ground, &gone, 1).await;
     ended
 }
@@ -70,7 +72,8 @@ async fn each_is_made_again() {
 
     // A claim under way.
     let mut lock = ground.open.begin().await;
-    lock.execute("select from purlin_jobs_workers for update").await;
+    lock.execute("select from purlin_jobs_workers for update")
+        .await;
     let after_claim = job(Act::Work);
     ground.enqueue([after_claim.clone()]).await;
     waits_for_a_lock(&ground, CLAIM).await;
@@ -81,7 +84,8 @@ async fn each_is_made_again() {
 
     // A heartbeat under way.
     let mut lock = ground.open.begin().await;
-    lock.execute("select from purlin_jobs_workers for update").await;
+    lock.execute("select from purlin_jobs_workers for update")
+        .await;
     waits_for_a_lock(&ground, HEARTBEAT).await;
     assert_eq!(terminate(&ground, HEARTBEAT).await, 1);
     worker.until("event store_failed heartbeat").await;
@@ -89,7 +93,9 @@ async fn each_is_made_again() {
 
     // The listening, and nobody can connect until a job was enqueued that it did not hear of.
     let accept = |accepts: bool| {
-        format!("update pg_database set datallowconn = {accepts} where datname = current_database()")
+        format!(
+            "update pg_database set datallowconn = {accepts} where datname = current_database()"
+        )
     };
     ground.execute(&accept(false)).await;
     assert_eq!(terminate(&ground, LISTEN).await, 1);
@@ -111,7 +117,9 @@ async fn each_is_made_again() {
     worker.until("done").await;
     ground.drained().await;
     worker.end().await;
-    ground.check("sessions terminated: claim, heartbeat, LISTEN").await;
+    ground
+        .check("sessions terminated: claim, heartbeat, LISTEN")
+        .await;
     assert_eq!(ground.log.begun_of(victim()).await, [(1, 0)]);
 }
 

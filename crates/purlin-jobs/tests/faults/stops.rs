@@ -110,7 +110,9 @@ impl JobStore for Watched {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let of_victim = settlements.iter().any(|settlement| settlement.id == victim());
+        let of_victim = settlements
+            .iter()
+            .any(|settlement| settlement.id == victim());
         if of_victim {
             self.stops.at(Point::Ended).await;
             self.stops.at(Point::Settling).await;

@@ -10,7 +10,10 @@ const KILLED: usize = 6;
 
 pub(crate) async fn storm(ground: &Ground, name: &str) {
     let orders = Orders::dying(&ground.place, None).with_slots(8);
-    let mut workers = vec![Process::worker(&orders).await, Process::worker(&orders).await];
+    let mut workers = vec![
+        Process::worker(&orders).await,
+        Process::worker(&orders).await,
+    ];
     for round in 0..KILLED {
         let acts = [Act::Work, Act::FailOnce, Act::Complete];
         let jobs = (0..30).map(|n| job(acts[n % 3]));

@@ -90,7 +90,9 @@ async fn comes_back(kind: Kind, at: At) {
     let unique = |options: Options| options.with_unique(Unique::until_done("one at a time"));
     // And one that waits, which nobody may take.
     let later = job(Act::Work).with(|options| options.with_delay(Duration::from_secs(600)));
-    ground.enqueue([victim_that(act).with(unique), later.clone()]).await;
+    ground
+        .enqueue([victim_that(act).with(unique), later.clone()])
+        .await;
     let stop = match at {
         At::Handler => Some(Point::InHandler),
         At::Settlement => Some(Point::Ended),
@@ -123,7 +125,11 @@ async fn comes_back(kind: Kind, at: At) {
             zombie.until("completes false").await;
         }
     }
-    assert_eq!(ground.dump().await, before, "{kind:?} {at:?}: by the worker");
+    assert_eq!(
+        ground.dump().await,
+        before,
+        "{kind:?} {at:?}: by the worker"
+    );
     heir.go_on();
     heir.until("ended").await;
     heir.end().await;

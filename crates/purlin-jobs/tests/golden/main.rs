@@ -93,8 +93,14 @@ impl Seen {
 
     fn assert_is(&self, view: &JobView) {
         let failure = view.failure.as_ref();
-        assert_eq!((view.kind.as_str(), view.state), ("send_receipt", self.state));
-        assert_eq!((view.queue.as_str(), view.version), (self.queue, self.version));
+        assert_eq!(
+            (view.kind.as_str(), view.state),
+            ("send_receipt", self.state)
+        );
+        assert_eq!(
+            (view.queue.as_str(), view.version),
+            (self.queue, self.version)
+        );
         assert_eq!(view.payload, self.payload);
         let counts = (view.failures, view.crashes, view.max_attempts);
         assert_eq!(counts, (self.failures, self.crashes, self.max_attempts));
@@ -245,7 +251,12 @@ async fn are_run<S: JobAdmin + Clone>(store: &S) -> BTreeSet<Run> {
     let seen = Arc::clone(&runs);
     let handler = handler_fn(move |job: SendReceipt, context: JobContext| {
         let info = context.info();
-        let run = (job.order, info.attempt, info.crashes, info.traceparent.clone());
+        let run = (
+            job.order,
+            info.attempt,
+            info.crashes,
+            info.traceparent.clone(),
+        );
         let is_new = seen.lock().unwrap().insert(run);
         assert!(is_new);
         async { Ok(()) }
