@@ -150,7 +150,7 @@ impl Ground {
                     wrongs.unexplained += 1;
                 }
                 if let Some(killed) = killed.get(&before.process)
-                    && before.process != line.process
+                    && line.crashes > before.crashes
                 {
                     seen.rescues.push(line.at - killed);
                 }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the lease of a worker lasts that is to die. Long against a pause of a busy machine, since
 /// a lease that lapses early is another cell.
-const SHORT_LEASE: Duration = Duration::from_secs(3);
+const SHORT_LEASE: Duration = Duration::from_secs(5);
 
 /// The same of a worker that is to live.
 const LONG_LEASE: Duration = Duration::from_secs(30);

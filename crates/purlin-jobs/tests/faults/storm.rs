@@ -1,5 +1,8 @@
 //! Workers that are killed one after the other, wherever they are, while jobs come.
 
+use tokio::time::Instant;
+
+use crate::PATIENCE;
 use crate::child::Orders;
 use crate::ground::{Ground, Kind};
 use crate::process::Process;
@@ -18,11 +21,9 @@ pub(crate) async fn storm(ground: &Ground, name: &str) {
         let acts = [Act::Work, Act::FailOnce, Act::Complete];
         let jobs = (0..30).map(|n| job(acts[n % 3]));
         ground.enqueue(jobs).await;
-        let mut killed = workers.remove(0);
+        let killed = workers.remove(0);
         // Each is met somewhere else.
-        for _ in 0..1 + 3 * round {
-            killed.until("begun").await;
-        }
+        ground.has_begun(1 + 3 * round).await;
         killed.kill(ground).await;
         workers.push(Process::worker(&orders).await);
     }
@@ -31,6 +32,24 @@ pub(crate) async fn storm(ground: &Ground, name: &str) {
         worker.end().await;
     }
     ground.check(name).await;
+}
+
+impl Ground {
+    /// Waits until so many more attempts were begun.
+    async fn has_begun(&self, more: usize) {
+        let count = async || {
+            self.log
+                .lines()
+                .await
+                .iter()
+                .filter(|line| line.what == "begun")
+                .count()
+        };
+        let (enough, begun) = (count().await + more, Instant::now());
+        while count().await < enough {
+            assert!(begun.elapsed() < PATIENCE, "jobs are not begun");
+        }
+    }
 }
 
 async fn direct(kind: Kind) {
