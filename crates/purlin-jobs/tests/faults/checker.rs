@@ -195,3 +195,58 @@ fn stale_applied(lines: &[&Line]) -> usize {
 impl Kind {
     pub(crate) const DIRECT: [Self; 2] = [Self::Postgres, Self::Sqlite];
 }
+
+/// Each wrong is found where it is.
+#[tokio::test]
+async fn wrongs_are_seen() {
+    let ground = Ground::create(Kind::Sqlite).await.unwrap();
+    let ids: Vec<_> = (0..7).map(|_| JobId::new().to_string()).collect();
+    let lines = [
+        ("enqueued", 0, "", 0, 0, ""),
+        ("rolled back", 1, "", 0, 0, ""),
+        ("begun", 1, "a", 1, 0, ""),
+        ("begun", 2, "a", 1, 0, ""),
+        ("begun", 2, "b", 2, 0, ""),
+        ("begun", 3, "a", 1, 0, ""),
+        ("begun", 3, "b", 1, 0, ""),
+        ("begun", 4, "a", 1, 1, ""),
+        ("begun", 5, "a", 1, 0, ""),
+        ("ended", 5, "a", 1, 0, "failed"),
+        ("begun", 5, "b", 2, 0, ""),
+        ("settling", 5, "a", 0, 0, "retry"),
+        ("applied", 5, "a", 0, 0, ""),
+    ];
+    let line =
+        |(seq, (what, job, lease, attempt, crashes, detail)): (usize, (_, usize, _, _, _, _))| {
+            let (what, lease, detail): (&str, &str, &str) = (what, lease, detail);
+            Line {
+                seq: i64::try_from(seq).unwrap(),
+                at: 0,
+                process: 1,
+                what: what.to_owned(),
+                job: ids[job].clone(),
+                lease: lease.to_owned(),
+                attempt,
+                crashes,
+                detail: detail.to_owned(),
+            }
+        };
+    let lines: Vec<_> = lines.into_iter().enumerate().map(line).collect();
+    let twice = format!("insert into effects values ('{0}'), ('{0}')", ids[1]);
+    ground.execute(&twice).await;
+    ground
+        .execute("insert into two_leases values (x'00')")
+        .await;
+    let (wrongs, _) = ground.judge(&lines).await;
+    let expected = Wrongs {
+        lost: 1,
+        run_although_rolled_back: 1,
+        two_leases: 1,
+        stale_applied: 1,
+        effects_twice: 1,
+        attempts_by_crashes: 1,
+        unexplained: 1,
+        crashes_without_fault: 1,
+    };
+    assert_eq!(wrongs, expected);
+}
