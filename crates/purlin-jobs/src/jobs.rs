@@ -1,8 +1,11 @@
+mod notes;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::notes::Waited;
 use crate::store::{Enqueued, Entry};
 use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
 

@@ -1,4 +1,6 @@
 drop table {schema}.purlin_jobs_queues;
+drop table {schema}.purlin_jobs_results;
+drop table {schema}.purlin_jobs_notes;
 drop table {schema}.purlin_jobs_finished;
 drop table {schema}.purlin_jobs_unique;
 drop table {schema}.purlin_jobs_workers;

@@ -1,4 +1,7 @@
 drop table purlin_jobs_queues;
+drop table purlin_jobs_results;
+drop trigger purlin_jobs_forget;
+drop table purlin_jobs_notes;
 drop table purlin_jobs_unique;
 drop table purlin_jobs_leased;
 drop table purlin_jobs_leases;

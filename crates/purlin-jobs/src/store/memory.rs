@@ -1,3 +1,5 @@
+mod notes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,9 +8,11 @@ use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
 use tokio::sync::watch;
 
+use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State,
+    Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -72,6 +76,8 @@ struct Shelf {
     leases: HashMap<LeaseId, Lease>,
     unique: HashMap<UniqueKey, Holder>,
     paused: HashSet<QueueName>,
+    /// Until when each is kept.
+    results: HashMap<JobId, (KeptResult, Micros)>,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,7 @@ struct Row {
     crashes: u16,
     failure: Option<Failure>,
     enqueued_at: Micros,
+    remembered: Remembered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +266,7 @@ impl Shelf {
                 crashes: 0,
                 failure: None,
                 enqueued_at: now,
+                remembered: Remembered::default(),
             },
         );
         added.insert(id);
@@ -334,6 +342,19 @@ impl Shelf {
             Outcome::Cancelled => self.place(id, Place::Cancelled { at: now }),
             Outcome::Snooze { after } => {
                 let run_at = now.saturating_add(micros(*after));
+                self.put_back(id, Place::Scheduled { run_at }, now);
+            }
+            Outcome::DoneWith(result) => {
+                let until = now.saturating_add(micros(result.ttl));
+                self.results.insert(id, (result.clone(), until));
+                self.place(id, Place::Dead { at: now });
+                self.jobs.remove(&id);
+            }
+            Outcome::Await { signals, .. } if self.has_heard_more(id, *signals) => {
+                self.give_back(id, now);
+            }
+            Outcome::Await { up_to, .. } => {
+                let run_at = now.saturating_add(micros(*up_to));
                 self.put_back(id, Place::Scheduled { run_at }, now);
             }
             Outcome::Release => self.give_back(id, now),
@@ -551,6 +572,10 @@ impl JobStore for MemoryStore {
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes(self.changes.subscribe())))
     }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        Some(self)
+    }
 }
 
 #[derive(Debug)]
@@ -704,7 +729,8 @@ impl JobAdmin for MemoryStore {
         for key in &keys {
             shelf.unique.remove(key);
         }
-        Ok((gone.len() + keys.len()) as u64)
+        let results = shelf.purge_results(limit as usize - gone.len() - keys.len(), now);
+        Ok((gone.len() + keys.len() + results) as u64)
     }
 }
 

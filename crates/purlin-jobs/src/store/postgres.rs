@@ -2,6 +2,7 @@ mod admin;
 mod enqueue;
 mod listen;
 mod low_water;
+mod notes;
 mod row;
 mod settle;
 mod sql;
@@ -25,7 +26,7 @@ use self::listen::{Deaf, Ear};
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, Settled,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, NoteStore, Promoted, Rescue, Rescued, Settled,
     Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
@@ -70,7 +71,10 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `rescue` when some are; one more if a job of theirs is settled at that moment | 3 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
-/// | `purge_finished`, for each 1 000 rows of a kind | 2 | 8 |
+/// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
+/// | `note`, `recall`, `result` | 1 | 4 |
+/// | `signal`; 4 of them when the job has ended | 5 | 5 |
+/// | `keep_in`, `recall_in`; `note_in` is 2 and 4 | 1 | 2 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
 ///
@@ -458,6 +462,10 @@ impl JobStore for PostgresStore {
         let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
+    }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        Some(self)
     }
 }
 

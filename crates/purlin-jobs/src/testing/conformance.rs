@@ -1,8 +1,10 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! and that of [`TransactionalJobStore`], a case for each of their clauses.
+//! that of [`TransactionalJobStore`], and that of [`NoteStore`](crate::store::NoteStore), a case for each of their clauses.
 //!
 //! [`store_conformance!`](crate::store_conformance) and
-//! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
+//! [`transactional_store_conformance!`](crate::transactional_store_conformance), and for stores that keep
+//! notes [`note_store_conformance!`](crate::note_store_conformance) and
+//! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance), make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
 //! when the store is wrong.
@@ -47,9 +49,11 @@ mod claims;
 mod dropped;
 mod enqueue;
 mod fencing;
+mod notes;
 mod races;
 mod schedule;
 mod settle;
+mod signals;
 mod transactional;
 mod unique;
 mod wakeups;
@@ -68,9 +72,11 @@ pub use self::claims::*;
 pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
+pub use self::notes::*;
 pub use self::races::*;
 pub use self::schedule::*;
 pub use self::settle::*;
+pub use self::signals::*;
 pub use self::transactional::*;
 pub use self::unique::*;
 pub use self::wakeups::*;

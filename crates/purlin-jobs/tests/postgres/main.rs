@@ -6,6 +6,7 @@ mod bouncer;
 mod harness;
 mod joined;
 mod low_water;
+mod notes;
 mod plans;
 mod schema;
 mod wakeups;

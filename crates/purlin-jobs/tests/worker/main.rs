@@ -5,6 +5,8 @@ mod ending;
 mod faults;
 mod layers;
 mod leases;
+mod notes;
 mod outcomes;
+mod steps;
 mod thread;
 mod transactions;

@@ -1,3 +1,5 @@
+mod notes;
+
 use std::sync::Arc;
 
 use purlin_store::SchemaName;
@@ -21,9 +23,9 @@ use crate::Priority;
 const NOW: &str =
     "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
-/// What never changes of a job.
+/// What no attempt changes of a job.
 const FIXED: &str =
-    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
+    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span, notes,
     queue, kind, payload, traceparent, unique_key";
 
 /// What changes when its work goes wrong.
@@ -100,7 +102,9 @@ owned as (select id from unready union all select id from unscheduled)";
 /// Puts the job `$3` in the place of `$2`, if that waits. `has_moved`: it was on its way, or has lost the
 /// key `$4`.
 const REPLACE: &str = "with {spot},
-gone as (delete from {jobs} j where j.id = $2 and exists (select from owned)),
+gone as (
+    delete from {jobs} j where j.id = $2 and exists (select from owned) returning j.id, j.notes),
+{forgotten},
 moved as (
     update {unique} u set job = $3, until = {now} + $5::interval
     where u.key = $4 and u.job = $2 and exists (select from owned))
@@ -165,7 +169,8 @@ const SETTLE_DONE: &str = "with held as materialized (
 gone as (
     delete from {jobs} where id = any (array (
         select unnest($2::uuid[]) intersect select unnest(held.ids) from held))
-    returning id, unique_key, unique_span),
+    returning id, unique_key, unique_span, notes),
+{forgotten},
 freed as (
     delete from {unique}
     where key = any (array (select unique_key from gone where unique_span < 2))
@@ -179,6 +184,9 @@ const REST_OF_DONE: &str = "select unnest(held.ids) from held except select id f
 /// and `state`: 3 dead, 4 cancelled, 5 done; null if they shall wait again, for `after` if that is not null.
 const MOVED: &str = "gone as (
     delete from {jobs} where id = any (array (select id from found where state is not null))),
+forgotten_notes as (
+    delete from {notes} where job = any (array (
+        select id from found where state = 5 and notes is not null))),
 ended as (
     insert into {finished} ({fixed}, {told}, state, ended_at)
     select {fixed}, {told}, state, {now} from found where state in (3, 4)),
@@ -201,23 +209,31 @@ later as (
     select id, {now} + after
     from found where state is null and after is not null)";
 
-/// Outcomes: 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release.
+/// Outcomes: -1 done with a result, 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release, 6 await. Who
+/// signals locks the row of the job too: how many have come is read under that lock.
 const SETTLE: &str = "with held as materialized (
     select l.ids from {leases} l where l.id = $2 for no key update),
 said as materialized (
-    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[])
-        as s(job, outcome, after, reason)
+    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[],
+            $8::integer[], $9::bytea[], $10::interval[])
+        as s(job, outcome, after, reason, signals, result, ttl)
     where s.job = any (array (select unnest(held.ids) from held))),
 found as materialized (
-    select {fixed}, outcome, after, crashes,
+    select {fixed}, outcome, crashes,
+        case when outcome = 6 and notes > signals then null else after end as after,
         least(failures + (outcome in (1, 2))::integer, 32767)::smallint as failures,
         case when outcome in (1, 2) then {now} else failed_at end as failed_at,
         case when outcome in (1, 2) then reason else error end as error,
-        case when outcome = 0 then 5 when outcome = 2 then 3
+        case when outcome <= 0 then 5 when outcome = 2 then 3
             when outcome = 3 or is_cancelled then 4 end as state
     from said join {jobs} j on j.id = said.job
     for update of j),
 {moved},
+kept as (
+    insert into {results} (job, expires_at, value)
+    select s.job, {now} + s.ttl, s.result from said s
+    where s.outcome = -1 and s.job = any (array (select id from found))
+    on conflict (job) do update set expires_at = excluded.expires_at, value = excluded.value),
 {drop_lease},
 shrunk as (
     update {leases} set ids = array ({rest})
@@ -238,7 +254,8 @@ const COMPLETE_IN: &str = "with still as materialized (
     select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
 gone as (
     delete from {jobs} j where j.id = $2 and exists (select from still)
-    returning j.id, j.unique_key, j.unique_span),
+    returning j.id, j.unique_key, j.unique_span, j.notes),
+{forgotten},
 freed as (
     delete from {unique} u using gone g
     where u.key = g.unique_key and u.job = g.id and g.unique_span < 2)
@@ -455,11 +472,15 @@ select pg_notify($2, name)::text as told from resumed";
 
 const NEXT_IN: &str = "select min(s.run_at) - {now} as next_in from {scheduled} s";
 
-const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
-    select first.id from (
-        select f.id from {finished} f where f.ended_at <= {now} - $2::interval
-        order by f.ended_at limit 1000 for update skip locked) first
-    limit $3))";
+const PURGE_FINISHED: &str = "with gone as (
+    delete from {finished} where id = any (array (
+        select first.id from (
+            select f.id from {finished} f where f.ended_at <= {now} - $2::interval
+            order by f.ended_at limit 1000 for update skip locked) first
+        limit $3))
+    returning id, notes),
+{forgotten}
+select count(*) as purged from gone";
 
 const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
     select first.key from (
@@ -503,6 +524,15 @@ pub(super) struct Statements {
     pub(super) resume: SqlStr,
     pub(super) purge_finished: SqlStr,
     pub(super) purge_keys: SqlStr,
+    pub(super) purge_results: SqlStr,
+    pub(super) purge_notes: SqlStr,
+    pub(super) note: SqlStr,
+    pub(super) report: SqlStr,
+    pub(super) notes: SqlStr,
+    pub(super) lock_to_signal: SqlStr,
+    pub(super) signal: SqlStr,
+    pub(super) result: SqlStr,
+    pub(super) keep_in: SqlStr,
 }
 
 impl Statements {
@@ -516,6 +546,8 @@ impl Statements {
             "unique",
             "finished",
             "queues",
+            "notes",
+            "results",
         ]
         .map(|table| {
             let name = format!("{}.purlin_jobs_{table}", schema.quoted());
@@ -527,6 +559,7 @@ impl Statements {
             let mut sql = sql
                 .replace("{spot}", SPOT)
                 .replace("{moved}", MOVED)
+                .replace("{forgotten}", notes::FORGOTTEN)
                 .replace("{view}", VIEW)
                 .replace("{where}", WHERE)
                 .replace("{fixed}", FIXED)
@@ -574,6 +607,15 @@ impl Statements {
             resume: text(RESUME),
             purge_finished: text(PURGE_FINISHED),
             purge_keys: text(PURGE_KEYS),
+            purge_results: text(notes::PURGE_RESULTS),
+            purge_notes: text(notes::PURGE_NOTES),
+            note: text(&notes::NOTE.replace("{conflict}", "nothing")),
+            report: text(&notes::NOTE.replace("{conflict}", "update set value = excluded.value")),
+            notes: text(notes::NOTES),
+            lock_to_signal: text(notes::LOCK_TO_SIGNAL),
+            signal: text(notes::SIGNAL),
+            result: text(notes::RESULT),
+            keep_in: text(notes::KEEP_IN),
         }
     }
 }

@@ -89,7 +89,11 @@ impl JobAdmin for SqliteStore {
             let now = self.now();
             let ended = now.saturating_sub(micros(age));
             let mut purged = 0;
-            for (statement, before) in [(sql::PURGE_JOBS, ended), (sql::PURGE_KEYS, now)] {
+            for (statement, before) in [
+                (sql::PURGE_JOBS, ended),
+                (sql::PURGE_KEYS, now),
+                (sql::PURGE_RESULTS, now),
+            ] {
                 let left = i64::from(limit) - purged;
                 let purge = sqlx::query(statement).bind(before).bind(left);
                 let rows = purge.execute(&mut *write).await?.rows_affected();
@@ -206,7 +210,10 @@ async fn replay(
     Ok(true)
 }
 
-async fn state(connection: &mut SqliteConnection, id: JobId) -> Result<Option<State>, StoreError> {
+pub(super) async fn state(
+    connection: &mut SqliteConnection,
+    id: JobId,
+) -> Result<Option<State>, StoreError> {
     let state: Option<String> = sqlx::query_scalar(sql::STATE)
         .bind(&id.as_uuid().as_bytes()[..])
         .fetch_optional(connection)

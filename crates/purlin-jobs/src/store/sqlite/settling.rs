@@ -7,8 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::adding::json;
 use super::row::{self, Micros, after, hex, list};
-use super::sql;
-use crate::store::{Failure, Outcome, Settled, Settlement};
+use super::{notes, sql};
+use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
 pub(super) async fn settle(
@@ -29,11 +29,12 @@ pub(super) async fn settle(
     }
     let mut leased: HashSet<JobId> = row::job_ids(&leased)?.into_iter().collect();
     let ids = list(leased.iter().map(JobId::as_uuid));
+    let heard = heard_more(connection, settlements).await?;
     let mut changes = Changes::default();
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         settled.push(if leased.remove(&settlement.id) {
-            changes.add(settlement, now);
+            changes.add(settlement, &heard, now);
             Settled::Applied
         } else {
             Settled::Stale
@@ -45,6 +46,35 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
+#[derive(Serialize)]
+struct Known {
+    id: String,
+    signals: u32,
+}
+
+/// Which of those jobs that wait for a signal have got one more than the attempt knew of.
+async fn heard_more(
+    connection: &mut SqliteConnection,
+    settlements: &[Settlement],
+) -> Result<HashSet<JobId>, StoreError> {
+    let known = |settlement: &Settlement| match settlement.outcome {
+        Outcome::Await { signals, .. } => Some(Known {
+            id: hex(settlement.id.as_uuid()),
+            signals,
+        }),
+        _ => None,
+    };
+    let known: Vec<_> = settlements.iter().filter_map(known).collect();
+    if known.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let heard: Vec<Vec<u8>> = sqlx::query_scalar(sql::HEARD_MORE)
+        .bind(json(&known)?)
+        .fetch_all(connection)
+        .await?;
+    Ok(row::job_ids(&heard)?.into_iter().collect())
+}
+
 /// What becomes of jobs that are in no lease any more.
 #[derive(Default)]
 struct Changes {
@@ -52,6 +82,7 @@ struct Changes {
     put_off: Vec<JobId>,
     released: Vec<JobId>,
     changed: Vec<Change>,
+    results: Vec<(JobId, KeptResult)>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +94,7 @@ struct Change {
 }
 
 impl Changes {
-    fn add(&mut self, settlement: &Settlement, now: Micros) {
+    fn add(&mut self, settlement: &Settlement, heard: &HashSet<JobId>, now: Micros) {
         let id = settlement.id;
         let mut change = Change {
             id: hex(id.as_uuid()),
@@ -73,7 +104,14 @@ impl Changes {
         };
         match &settlement.outcome {
             Outcome::Done => return self.done.push(id),
-            Outcome::Retry { after: later, .. } | Outcome::Snooze { after: later } => {
+            Outcome::DoneWith(result) => {
+                self.results.push((id, result.clone()));
+                return self.done.push(id);
+            }
+            Outcome::Await { .. } if heard.contains(&id) => self.released.push(id),
+            Outcome::Retry { after: later, .. }
+            | Outcome::Snooze { after: later }
+            | Outcome::Await { up_to: later, .. } => {
                 change.run_at = Some(after(now, *later));
                 self.put_off.push(id);
             }
@@ -109,6 +147,9 @@ impl Changes {
                 let write = sqlx::query(statement).bind(ids);
                 write.execute(&mut *connection).await?;
             }
+        }
+        for (job, result) in &self.results {
+            notes::keep(connection, *job, result, now).await?;
         }
         let free = sqlx::query(sql::FREE_KEYS).bind(ids);
         free.execute(connection).await?;
