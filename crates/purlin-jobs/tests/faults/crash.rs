@@ -29,8 +29,7 @@ impl Cell {
             // It was not begun before.
             (Point::Claimed, _) => &[(1, 1)],
             // A statement that Postgres has is executed, whoever has sent it.
-            (Point::Settling, Kind::Postgres) => &[(1, 0)],
-            (Point::Settled | Point::Committed, _) => &[(1, 0)],
+            (Point::Settling, Kind::Postgres) | (Point::Settled | Point::Committed, _) => &[(1, 0)],
             _ => &[(1, 0), (1, 1)],
         }
     }

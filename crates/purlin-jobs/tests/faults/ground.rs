@@ -275,9 +275,11 @@ impl Open {
     pub(crate) async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<(), EnqueueError> {
         match self {
             Self::Postgres { store, .. } => {
-                drop(Jobs::new(store.clone()).enqueue_many(jobs).await?)
+                Jobs::new(store.clone()).enqueue_many(jobs).await?;
             }
-            Self::Sqlite { store, .. } => drop(Jobs::new(store.clone()).enqueue_many(jobs).await?),
+            Self::Sqlite { store, .. } => {
+                Jobs::new(store.clone()).enqueue_many(jobs).await?;
+            }
         }
         Ok(())
     }
@@ -343,8 +345,12 @@ impl Transaction {
         ));
         let sql = sqlx::raw_sql(sql);
         match self {
-            Self::Postgres { inner, .. } => drop(sql.execute(&mut **inner).await?),
-            Self::Sqlite { inner, .. } => drop(sql.execute(&mut **inner).await?),
+            Self::Postgres { inner, .. } => {
+                sql.execute(&mut **inner).await?;
+            }
+            Self::Sqlite { inner, .. } => {
+                sql.execute(&mut **inner).await?;
+            }
         }
         Ok(())
     }

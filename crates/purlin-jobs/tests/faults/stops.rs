@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Enqueued, Entry, Promoted, Rescue, Rescued, Settled, Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, NoteStore, Promoted, Rescue, Rescued, Settled,
+    Settlement, Wakeups,
 };
 use purlin_jobs::{JobStore, LeaseId, QueueName, WorkerId};
 use purlin_store::StoreError;
@@ -167,5 +168,9 @@ impl JobStore for Watched {
 
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         self.store.wakeups(queues).await
+    }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        self.store.notes()
     }
 }

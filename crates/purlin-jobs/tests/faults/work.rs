@@ -118,7 +118,6 @@ impl Hand {
 
     async fn act(&self, act: Act, context: &JobContext) -> Result<(), JobError> {
         match act {
-            Act::Work => {}
             Act::Complete => self.complete(context).await?,
             Act::CompleteLater if context.info().crashes == 0 => {
                 let (hand, context) = (self.clone(), context.clone());
@@ -131,7 +130,7 @@ impl Hand {
             Act::FailOnce if context.info().attempt == 1 => {
                 return Err(JobError::retry_after(Duration::ZERO, "the first time"));
             }
-            Act::FailOnce | Act::CompleteLater => {}
+            Act::Work | Act::FailOnce | Act::CompleteLater => {}
             Act::Abort => std::process::abort(),
             Act::Block => self.told.block(),
             Act::Exhaust => match &self.open {
