@@ -92,7 +92,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// and its clones wait in the order in which they came, without a connection, for up to the pool's
 /// time limit for one, and fail with [`Timeout`](purlin_store::StoreErrorKind::Timeout); for other
 /// writers, in this process and in others, they wait for up to the busy timeout and fail with
-/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Make one store for each process and clone it.
+/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Heartbeats are such other writers. Make one store
+/// for each process and clone it.
 ///
 /// # Wake-ups
 ///
@@ -358,6 +359,8 @@ impl JobStore for SqliteStore {
             .connect_lazy_with((*self.pool.connect_options()).clone());
         Arc::new(Self {
             pool,
+            // Whoever has the turn may wait for a connection of a pool that handlers have emptied.
+            writer: Arc::default(),
             ..self.clone()
         })
     }

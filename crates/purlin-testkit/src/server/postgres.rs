@@ -122,6 +122,12 @@ impl PostgresServer {
         self.process.wait();
     }
 
+    /// Ends it as `pg_ctl stop -m immediate` does (`SIGQUIT`): it recovers when it starts again.
+    pub fn abort(&mut self) {
+        self.process.signal_parent("QUIT");
+        self.process.wait();
+    }
+
     /// Stops it and every session where they stand (`SIGSTOP`): nothing is answered.
     pub fn freeze(&self) {
         self.process.signal("STOP");
