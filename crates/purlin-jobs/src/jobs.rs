@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use purlin_store::{StoreError, StoreErrorKind};
 
 use crate::store::{Enqueued, Entry};
 use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
@@ -152,6 +153,14 @@ impl<S: JobStore> Jobs<S> {
         if !(1..=MAX_KIND_BYTES).contains(&kind.len()) {
             return Err(EnqueueError::Kind);
         }
+        if let Some(group) = &job.options.group {
+            if !group.is_valid() {
+                return Err(EnqueueError::Group);
+            }
+            if self.store.limits().is_none() {
+                return Err(EnqueueError::Store(no_groups(self.store.name())));
+            }
+        }
         let payload = job
             .payload
             .map_err(|reason| EnqueueError::Payload { kind, reason })?;
@@ -185,8 +194,13 @@ fn one(enqueued: Vec<Enqueued>) -> Result<Enqueued, EnqueueError> {
     told.ok_or_else(|| EnqueueError::Store(unanswered()))
 }
 
-fn unanswered() -> purlin_store::StoreError {
-    purlin_store::StoreError::new(purlin_store::StoreErrorKind::Corrupt, "store", "enqueue")
+fn no_groups(store: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::Refused, store, "enqueue")
+        .with_source("this store keeps no groups: it is no `LimitStore`")
+}
+
+fn unanswered() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "store", "enqueue")
         .with_source("it says nothing of a job that it was given")
 }
 

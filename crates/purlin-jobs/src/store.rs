@@ -6,6 +6,7 @@
 //!
 //! | state | where from | where to |
 //! |---|---|---|
+//! | held | what has a [`Group`](crate::Group) and would be ready: it waits in the line of its group ([`LimitStore`]) | ready, cancelled, replaced |
 //! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay` | leased, cancelled, replaced |
 //! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze) | ready, cancelled, replaced |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
@@ -29,6 +30,7 @@
 //! moment ago. A job that is released or rescued stands where it would stand if it had been due when it was
 //! enqueued; one that is replayed, as if it were enqueued now.
 
+mod limits;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -43,6 +45,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_store::StoreError;
 
+pub use self::limits::{GroupView, LimitStore};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
@@ -113,6 +116,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Hears of jobs in these queues from now on. Whoever claims after this call has returned, and
     /// then waits, misses nothing but what the next one of his polls will find.
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError>;
+
+    /// Groups and the rates of queues, if it keeps them.
+    fn limits(&self) -> Option<&dyn LimitStore> {
+        None
+    }
 }
 
 /// A store whose calls can join a transaction of the caller's, on a connection `C` of sqlx.
