@@ -160,8 +160,11 @@ impl Rate {
     /// How many may start now, if the next one was expected at `tat` (the theoretical arrival time).
     pub(crate) fn tokens(self, tat: Option<i64>, now: i64) -> u32 {
         let ahead = tat.map_or(0, |tat| tat.saturating_sub(now).max(0));
-        let spent = ahead.unsigned_abs().div_ceil(self.interval_micros().unsigned_abs());
-        self.burst.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
+        let spent = ahead
+            .unsigned_abs()
+            .div_ceil(self.interval_micros().unsigned_abs());
+        self.burst
+            .saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
     }
 
     /// When the next one is expected after so many have started at `now`.
@@ -190,7 +193,10 @@ mod tests {
         assert_eq!(rate.interval(), Duration::from_secs(1));
         assert_eq!(rate.tokens(None, 0), 3);
         let tat = Some(rate.started(None, 0, 3));
-        assert_eq!((rate.tokens(tat, 0), rate.next_at(tat, 0, 0)), (0, Some(SECOND)));
+        assert_eq!(
+            (rate.tokens(tat, 0), rate.next_at(tat, 0, 0)),
+            (0, Some(SECOND))
+        );
         assert_eq!(rate.tokens(tat, SECOND - 1), 0);
         assert_eq!(rate.tokens(tat, SECOND), 1);
         assert_eq!(rate.next_at(tat, SECOND, 1), Some(2 * SECOND));
@@ -200,11 +206,20 @@ mod tests {
 
     #[test]
     fn a_rate_of_any_numbers_is_one() {
-        assert_eq!(Rate::new(0, Duration::ZERO).interval(), Duration::from_micros(1));
-        assert_eq!(Rate::new(3, Duration::from_secs(1)).interval(), Duration::from_micros(333_334));
+        assert_eq!(
+            Rate::new(0, Duration::ZERO).interval(),
+            Duration::from_micros(1)
+        );
+        assert_eq!(
+            Rate::new(3, Duration::from_secs(1)).interval(),
+            Duration::from_micros(333_334)
+        );
         let longest = Rate::new(1, Duration::MAX).with_burst(u32::MAX);
         assert_eq!((longest.interval(), longest.burst()), (LONGEST, 100_000));
         let tat = longest.started(Some(i64::MAX - 1), 0, u32::MAX);
-        assert_eq!(longest.tokens(Some(tat), 0), longest.burst() - 291_676_u32.min(longest.burst()));
+        assert_eq!(
+            longest.tokens(Some(tat), 0),
+            longest.burst() - 291_676_u32.min(longest.burst())
+        );
     }
 }

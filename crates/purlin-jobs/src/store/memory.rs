@@ -12,7 +12,8 @@ use self::groups::{Line, Pace, until};
 use super::limits::GROUP_WINDOW;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    LimitStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake, Wakeups,
+    LimitStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
+    Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -248,7 +249,10 @@ impl Shelf {
         let mut replaced = None;
         if let Some(holder) = self.holder(&unique.key, now) {
             let waits = self.jobs.get(&holder).is_some_and(|row| {
-                matches!(row.place, Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. })
+                matches!(
+                    row.place,
+                    Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. }
+                )
             });
             if unique.on_conflict == OnConflict::Keep || !waits || added.contains(&holder) {
                 return Err(holder);

@@ -1,5 +1,6 @@
 mod admin;
 mod enqueue;
+mod limits;
 mod listen;
 mod low_water;
 mod row;
@@ -24,9 +25,10 @@ use uuid::Uuid;
 use self::listen::{Deaf, Ear};
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
+use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, Promoted, Rescue, Rescued, Settled,
-    Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, LimitStore, Promoted, Rescue, Rescued,
+    Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -97,6 +99,8 @@ pub struct PostgresStore {
     sql: Arc<Statements>,
     channel: Arc<str>,
     low_water: Arc<LowWater>,
+    hints: Arc<Hints>,
+    window: u32,
     clock: Arc<dyn Clock>,
     pooling: Pooling,
     listens: bool,
@@ -110,10 +114,16 @@ impl PostgresStore {
         let schema = SchemaName::default();
         Self {
             pool,
-            sql: Arc::new(Statements::of(&schema)),
+            sql: Arc::new(Statements::of(
+                &schema,
+                &listen::channel(&schema),
+                GROUP_WINDOW,
+            )),
             channel: listen::channel(&schema).into(),
             schema,
             low_water: Arc::default(),
+            hints: Arc::default(),
+            window: GROUP_WINDOW,
             clock: Arc::new(SystemClock),
             pooling: Pooling::Session,
             listens: true,
@@ -124,10 +134,22 @@ impl PostgresStore {
     /// In another schema, which must exist.
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaName) -> Self {
-        self.sql = Arc::new(Statements::of(&schema));
         self.channel = listen::channel(&schema).into();
         self.schema = schema;
+        self.with_statements()
+    }
+
+    fn with_statements(mut self) -> Self {
+        let statements = Statements::of(&self.schema, &self.channel, self.window);
+        self.sql = Arc::new(statements);
         self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.clamp(1, i32::MAX.unsigned_abs());
+        self.with_statements()
     }
 
     /// Judges all times by this clock; by default it is the server's `statement_timestamp()`.
@@ -259,26 +281,38 @@ impl PostgresStore {
     }
 
     async fn try_claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
+        let (claimed, is_stirred) = self.claim_ready(claim).await?;
+        if is_stirred {
+            let admitted = self.open_mail(None).await?;
+            if admitted > 0 && claimed.is_empty() {
+                return Ok(self.claim_from(claim, None).await?.0);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// What is ready, and whether a group was told something.
+    async fn claim_ready(&self, claim: &Claim) -> Result<(Vec<Claimed>, bool), StoreError> {
         let start = self.low_water.start(&claim.queue);
-        let claimed = self.claim_from(claim, start).await?;
+        let (claimed, is_stirred) = self.claim_from(claim, start).await?;
         if claimed.len() >= claim.limit.into()
             || start.is_none()
             || !self.low_water.may_look(&claim.queue)
         {
-            return Ok(claimed);
+            return Ok((claimed, is_stirred));
         }
         self.low_water.forget(Some(&claim.queue));
         if claimed.is_empty() {
             return self.claim_from(claim, None).await;
         }
-        Ok(claimed)
+        Ok((claimed, is_stirred))
     }
 
     async fn claim_from(
         &self,
         claim: &Claim,
         start: Option<i64>,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<(Vec<Claimed>, bool), StoreError> {
         let begun = Instant::now();
         let rows = loop {
             let query = self
@@ -305,9 +339,13 @@ impl PostgresStore {
             let took = begun.elapsed();
             self.low_water.claimed(&claim.queue, start, highest, took);
         }
+        self.hints
+            .more_in(&claim.queue, row::micros_of(first, "more_in")?);
+        let is_stirred = first.try_get("is_stirred")?;
         let nothing = first.try_get::<Option<Uuid>, _>("id")?.is_none();
         let rows = if nothing { &[][..] } else { &rows[..] };
-        Ok(rows.iter().map(row::claimed).collect::<Result<_, _>>()?)
+        let claimed = rows.iter().map(row::claimed).collect::<Result<_, _>>()?;
+        Ok((claimed, is_stirred))
     }
 
     async fn try_rescue(&self, rescue: &Rescue) -> Result<Rescued, sqlx::Error> {
@@ -328,6 +366,7 @@ impl PostgresStore {
                 .bind(CRASHED)
                 .bind(&*self.channel);
             let row = self.fetch_one(None, query).await?;
+            self.heard(&row)?;
             let count = |column| row::count(&row, column).map(saturating);
             rescued.workers += count("workers")?;
             rescued.ready += count("ready")?;
@@ -348,25 +387,28 @@ impl PostgresStore {
             .query(&self.sql.give_back)
             .bind(worker.as_uuid())
             .bind(&*self.channel);
-        self.fetch(Some(&mut *transaction), give_back).await?;
+        let given_back = self.fetch_one(Some(&mut *transaction), give_back);
+        self.heard(&given_back.await?)?;
         transaction.commit().await?;
         self.low_water.forget(None);
         Ok(())
     }
 
     async fn try_promote(&self, limit: u32) -> Result<Promoted, sqlx::Error> {
-        let mut jobs = 0;
+        let (mut jobs, mut moved) = (0, 0);
         loop {
-            let batch = (limit - jobs).min(BATCH);
+            let batch = (limit - moved).min(BATCH);
             let query = self
                 .query(&self.sql.promote)
                 .bind(i64::from(batch))
                 .bind(&*self.channel);
             let row = self.fetch_one(None, query).await?;
-            let promoted = saturating(row::count(&row, "jobs")?);
-            jobs += promoted;
-            let may_be_more = promoted == batch;
-            if may_be_more && jobs < limit {
+            let due = saturating(row::count(&row, "moved")?);
+            moved += due;
+            let (admitted, due_in) = self.heard(&row)?;
+            jobs += saturating(row::count(&row, "placed")? + admitted);
+            let may_be_more = due == batch;
+            if may_be_more && moved < limit {
                 continue;
             }
             if jobs > 0 {
@@ -376,7 +418,8 @@ impl PostgresStore {
                 let next = self.fetch_one(None, self.query(&self.sql.next_in));
                 row::duration(&next.await?, "next_in")?
             } else {
-                row::duration(&row, "next_in")?
+                let next_in = row::duration(&row, "next_in")?;
+                next_in.into_iter().chain(due_in).min()
             };
             return Ok(Promoted { jobs, next_in });
         }
@@ -458,6 +501,10 @@ impl JobStore for PostgresStore {
         let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
+        Some(self)
     }
 }
 

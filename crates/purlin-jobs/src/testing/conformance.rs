@@ -1,5 +1,7 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! and that of [`TransactionalJobStore`], a case for each of their clauses.
+//! and that of [`TransactionalJobStore`], a case for each of their clauses. A store with groups and rates passes
+//! [`limit_store_conformance!`](crate::limit_store_conformance) too, and
+//! [`transactional_limit_store_conformance!`](crate::transactional_limit_store_conformance).
 //!
 //! [`store_conformance!`](crate::store_conformance) and
 //! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
@@ -47,6 +49,7 @@ mod claims;
 mod dropped;
 mod enqueue;
 mod fencing;
+mod groups;
 mod races;
 mod schedule;
 mod settle;
@@ -68,6 +71,7 @@ pub use self::claims::*;
 pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
+pub use self::groups::*;
 pub use self::races::*;
 pub use self::schedule::*;
 pub use self::settle::*;
@@ -112,6 +116,11 @@ pub trait TransactionalHarness: Harness {
 
     /// Rolls one back.
     fn roll_back(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send;
+
+    /// Whether every writer waits for the end of a transaction that writes, as on SQLite.
+    fn waits_for_transactions(&self) -> bool {
+        false
+    }
 }
 
 /// A time for the clock of a harness, with microseconds in it.

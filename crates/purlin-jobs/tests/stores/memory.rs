@@ -33,6 +33,10 @@ mod contract {
     purlin_jobs::store_conformance!(super::memory());
 }
 
+mod limits {
+    purlin_jobs::limit_store_conformance!(super::memory());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(256, memory);

@@ -65,7 +65,9 @@ impl Line {
         let (_, reserved) = self.room(now, window);
         self.due_at = match self.limits.rate {
             Some(_) if is_empty => self.tat.filter(|tat| *tat > now),
-            Some(rate) if !self.held.is_empty() && !is_full => rate.next_at(self.tat, now, reserved),
+            Some(rate) if !self.held.is_empty() && !is_full => {
+                rate.next_at(self.tat, now, reserved)
+            }
             _ => None,
         };
         !is_empty || self.is_set || self.due_at.is_some()

@@ -28,7 +28,7 @@ impl PostgresStore {
         let ids: Vec<Uuid> = firsts.iter().map(|first| *first.id.as_uuid()).collect();
         let all_done = firsts.iter().all(|first| first.outcome == Outcome::Done);
         let query = if all_done {
-            sqlx::query(self.sql.settle_done.clone())
+            self.query(&self.sql.settle_done)
                 .bind(lease.as_uuid())
                 .bind(ids)
         } else {
@@ -47,6 +47,7 @@ impl PostgresStore {
                 .bind(&*self.channel)
         };
         let row = self.fetch_one(None, query).await?;
+        self.heard(&row)?;
         if firsts.iter().any(|first| first.outcome == Outcome::Release) {
             self.low_water.forget(None);
         }
