@@ -93,10 +93,6 @@ impl Limits {
         self.rate = Some(rate);
         self
     }
-
-    pub(crate) fn allowance(self, window: u32) -> u32 {
-        self.at_most.unwrap_or(window)
-    }
 }
 
 /// How fast jobs may start: in any time `t` no more than the burst and `t / interval` together.

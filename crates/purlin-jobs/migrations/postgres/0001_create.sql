@@ -18,7 +18,8 @@ create table {schema}.purlin_jobs_jobs (
     traceparent text,
     unique_key bytea,                   -- 32 bytes
     error text,
-    group_name text
+    group_name text,
+    group_limits bigint[]               -- as declared with it: at most, microseconds from start to start, burst
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
     vacuum_truncate = off);
 create index purlin_jobs_jobs_cancelled on {schema}.purlin_jobs_jobs (id) where is_cancelled;
@@ -83,7 +84,8 @@ create table {schema}.purlin_jobs_finished (
     traceparent text,
     unique_key bytea,
     error text,
-    group_name text
+    group_name text,
+    group_limits bigint[]
 ) with (vacuum_truncate = off);
 create index purlin_jobs_finished_ended_at on {schema}.purlin_jobs_finished (ended_at);
 
@@ -152,6 +154,7 @@ declare
     wanted text;
     line {schema}.purlin_jobs_groups%rowtype;
     letter {schema}.purlin_jobs_mail%rowtype;
+    declared bigint[];
     now_at bigint;
     taken bigint;
     reserved bigint;
@@ -164,9 +167,20 @@ begin
     for wanted in select distinct n.name from unnest(names) as n(name) order by n.name loop
         loop
             insert into {schema}.purlin_jobs_groups (name) values (wanted) on conflict do nothing;
+            get diagnostics moved = row_count;
             select * into line from {schema}.purlin_jobs_groups g where g.name = wanted for update;
             exit when found;
         end loop;
+        if moved > 0 then
+            -- It was forgotten, and its jobs come back.
+            declared := (
+                select j.group_limits from {schema}.purlin_jobs_jobs j where j.id = (
+                    select h.id from {schema}.purlin_jobs_held h where h.group_name = wanted
+                    order by h.rank, h.id limit 1));
+            line.at_most := declared[1];
+            line.every := declared[2];
+            line.burst := declared[3];
+        end if;
         now_at := coalesce(clock, (extract(epoch from clock_timestamp()) * 1000000)::bigint);
         for letter in
             with opened as (

@@ -31,8 +31,9 @@ pub(super) const GROUP_WINDOW: u32 = 16;
 ///
 /// A start is a claim: a job that is ready has a token reserved, and spends it when it is claimed.
 ///
-/// A group is forgotten when it has no jobs and its rate has nothing to remember, but for one whose limits an
-/// operator has set.
+/// A group is forgotten when it has no jobs that are held or admitted and its rate has nothing to remember, but for one
+/// whose limits an operator has set. When one of its jobs comes back, from a retry or a replay, what was declared with
+/// that job holds.
 #[async_trait]
 pub trait LimitStore: Debug + Send + Sync {
     /// Sets the limits of a group, whatever is declared of it; with `None` what is declared next holds
@@ -68,6 +69,45 @@ pub struct GroupView {
     pub held: u64,
     /// How many are ready or leased.
     pub admitted: u64,
+}
+
+/// How a group stands, in a store that decides in Rust what it admits. Postgres does the same in a function of its
+/// own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) limits: Limits,
+    pub(super) window: u32,
+    pub(super) tat: Option<i64>,
+    pub(super) admitted: u32,
+    /// Admitted jobs with a token that they have not spent.
+    pub(super) reserved: u32,
+}
+
+impl Standing {
+    fn places(self) -> u32 {
+        let allowance = self.limits.at_most.unwrap_or(self.window);
+        allowance.saturating_sub(self.admitted)
+    }
+
+    /// How many more may be admitted now.
+    pub(super) fn room(self, now: i64) -> u32 {
+        let tokens = self.limits.rate.map_or(u32::MAX, |rate| {
+            rate.tokens(self.tat, now).saturating_sub(self.reserved)
+        });
+        self.places().min(tokens)
+    }
+
+    /// When it is to be looked at without other cause, once all are admitted for whom there is room.
+    pub(super) fn due_at(self, now: i64, has_held: bool) -> Option<i64> {
+        let rate = self.limits.rate?;
+        if has_held && self.places() > 0 {
+            rate.next_at(self.tat, now, self.reserved)
+        } else if !has_held && self.admitted == 0 {
+            self.tat.filter(|tat| *tat > now)
+        } else {
+            None
+        }
+    }
 }
 
 /// What calls through one handle have heard of rates.

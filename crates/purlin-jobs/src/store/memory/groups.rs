@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use purlin_store::StoreError;
 
 use super::{MemoryStore, Micros, Place, Shelf, micros};
+use crate::store::limits::Standing;
 use crate::store::{GroupView, LimitStore};
 use crate::{JobId, Limits, QueueName, Rate};
 
@@ -46,30 +47,23 @@ impl Pace {
 }
 
 impl Line {
-    /// How many more may be admitted, and how many tokens are reserved.
-    fn room(&self, now: Micros, window: u32) -> (usize, u32) {
-        let allowance = self.limits.allowance(window) as usize;
-        let room = allowance.saturating_sub(self.slots.len());
+    fn standing(&self, window: u32) -> Standing {
         let reserved = self.slots.values().filter(|reserved| **reserved).count();
-        let reserved = u32::try_from(reserved).unwrap_or(u32::MAX);
-        let tokens = self.limits.rate.map_or(usize::MAX, |rate| {
-            rate.tokens(self.tat, now).saturating_sub(reserved) as usize
-        });
-        (room.min(tokens), reserved)
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Standing {
+            limits: self.limits,
+            window,
+            tat: self.tat,
+            admitted: count(self.slots.len()),
+            reserved: count(reserved),
+        }
     }
 
     /// Says when it is to be looked at again; `false` when it may be forgotten.
     fn settle(&mut self, now: Micros, window: u32) -> bool {
         let is_empty = self.held.is_empty() && self.slots.is_empty();
-        let is_full = self.slots.len() >= self.limits.allowance(window) as usize;
-        let (_, reserved) = self.room(now, window);
-        self.due_at = match self.limits.rate {
-            Some(_) if is_empty => self.tat.filter(|tat| *tat > now),
-            Some(rate) if !self.held.is_empty() && !is_full => {
-                rate.next_at(self.tat, now, reserved)
-            }
-            _ => None,
-        };
+        let standing = self.standing(window);
+        self.due_at = standing.due_at(now, !self.held.is_empty());
         !is_empty || self.is_set || self.due_at.is_some()
     }
 }
@@ -94,10 +88,15 @@ impl Shelf {
 
     /// Puts a job into the line of its group; `false` when it has none.
     pub(super) fn hold(&mut self, id: JobId, rank: Micros) -> bool {
-        let Some(name) = self.group_of(id).map(str::to_owned) else {
+        let group = self.jobs.get(&id).map(|row| &row.entry.options.group);
+        let Some(Some(group)) = group else {
             return false;
         };
-        let line = self.groups.entry(name.clone()).or_default();
+        let (name, limits) = (group.name.clone(), group.limits);
+        let line = self.groups.entry(name.clone()).or_insert_with(|| Line {
+            limits,
+            ..Line::default()
+        });
         line.held.insert((rank, id));
         self.stirred.insert(name);
         true
@@ -142,7 +141,7 @@ impl Shelf {
             let Some(line) = self.groups.get_mut(&name) else {
                 continue;
             };
-            let (room, _) = line.room(now, window);
+            let room = line.standing(window).room(now) as usize;
             let is_rated = line.limits.rate.is_some();
             let mut next = Vec::new();
             while next.len() < room

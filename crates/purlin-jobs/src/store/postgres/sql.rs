@@ -38,7 +38,7 @@ const ADMITTED: &str = "coalesce((select a.admitted from admitted a), 0) as admi
 /// What never changes of a job.
 const FIXED: &str =
     "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
-    queue, kind, payload, traceparent, unique_key, group_name";
+    queue, kind, payload, traceparent, unique_key, group_name, group_limits";
 
 /// What changes when its work goes wrong.
 const TOLD: &str = "failures, crashes, failed_at, error";
@@ -51,14 +51,16 @@ const ENQUEUE: &str = "with entry as (
         coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
     from unnest($2::uuid[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[],
         $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
-        $13::bytea[], $14::smallint[], $17::text[]) with ordinality as e(id, kind, version,
-        payload, traceparent, queue, priority, max_attempts, timeout, after, at, unique_key,
-        unique_span, group_name, position)),
+        $13::bytea[], $14::smallint[], $17::text[], $18::integer[], $19::bigint[],
+        $20::integer[]) with ordinality as e(id, kind, version, payload, traceparent, queue,
+        priority, max_attempts, timeout, after, at, unique_key, unique_span, group_name, at_most,
+        every, burst, position)),
 added as (
     insert into {jobs} (id, enqueued_at, run_at, timeout, version, priority, max_attempts,
-        unique_span, queue, kind, payload, traceparent, unique_key, group_name)
+        unique_span, queue, kind, payload, traceparent, unique_key, group_name, group_limits)
     select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
-        max_attempts, unique_span, queue, kind, payload, traceparent, unique_key, group_name
+        max_attempts, unique_span, queue, kind, payload, traceparent, unique_key, group_name,
+        case when group_name is not null then array[at_most, every, burst]::bigint[] end
     from entry where not exists (select from {jobs} j where j.id = entry.id)
         and not exists (select from {finished} f where f.id = entry.id)
     order by position

@@ -156,6 +156,7 @@ macro_rules! limit_store_conformance {
             the_last_declaration_holds
             what_an_operator_sets_stands_above_declarations
             an_empty_group_is_forgotten
+            a_forgotten_group_is_as_its_jobs_have_declared_it
             a_group_is_in_the_order_of_a_queue
             a_large_group_does_not_starve_others
             a_group_starts_no_more_than_its_rate
