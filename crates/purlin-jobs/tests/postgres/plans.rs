@@ -27,7 +27,9 @@ const ROWS: &str = "
 /// Not by `truncate`, which takes the pages too.
 const EMPTY: &str = "delete from purlin_jobs_jobs; delete from purlin_jobs_ready;
     delete from purlin_jobs_scheduled; delete from purlin_jobs_leases;
-    delete from purlin_jobs_unique; delete from purlin_jobs_finished";
+    delete from purlin_jobs_unique; delete from purlin_jobs_finished;
+    delete from purlin_jobs_held; delete from purlin_jobs_slots;
+    delete from purlin_jobs_groups; delete from purlin_jobs_mail";
 
 /// What only operators call, and whoever replaces a job that has failed before: to find a ready
 /// job by its id all of them may have to be read.
@@ -72,8 +74,19 @@ async fn generic_plan(pool: &PgPool, statement: &Statement) -> Vec<String> {
 
 /// The statements that are not [`SELDOM`] use indexes, and there are so many of them.
 async fn use_indexes(pool: &PgPool, statements: &[Statement]) -> usize {
-    let large = ["jobs", "ready", "scheduled", "leases", "unique", "finished"]
-        .map(|table| format!("Seq Scan on purlin_jobs_{table}"));
+    let large = [
+        "jobs",
+        "ready",
+        "scheduled",
+        "leases",
+        "unique",
+        "finished",
+        "held",
+        "slots",
+        "groups",
+        "mail",
+    ]
+    .map(|table| format!("Seq Scan on purlin_jobs_{table}"));
     let mut often = 0;
     for statement in statements {
         if SELDOM.iter().any(|part| statement.text.contains(part)) {
@@ -95,15 +108,15 @@ async fn every_statement_that_runs_often_uses_the_indexes_of_large_tables() {
     };
     use_it(&db.store, &db.pool, Some(&db.clock)).await;
     let statements = prepared(&db.pool).await;
-    assert_eq!(statements.len(), 30, "every statement of the store");
+    assert_eq!(statements.len(), 34, "every statement of the store");
     let run = async |sql: &'static str| {
         sqlx::raw_sql(sql).execute(&db.pool).await.unwrap();
     };
     run("set plan_cache_mode = force_generic_plan").await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 25);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 29);
     run(EMPTY).await;
     run("vacuum analyze").await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 25);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 29);
     run(ROWS).await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 25);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 29);
 }

@@ -539,8 +539,9 @@ const LIST: &str = "with seen as materialized (
     order by id limit $5)
 {view}";
 
-/// What is neither ready nor scheduled nor held is leased.
-const COUNTS: &str = "with waiting as (
+/// What is neither ready nor scheduled nor held is leased. Counted once each: at a higher cost the server would compile
+/// the plan, which takes longer than to run it.
+const COUNTS: &str = "with waiting as materialized (
     select
         (select count(*) from {jobs} j where $2::text is null or j.queue = $2) as jobs,
         (select count(*) from {ready} r where $2::text is null or r.queue = $2) as ready,
