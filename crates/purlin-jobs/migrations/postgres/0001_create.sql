@@ -237,8 +237,10 @@ begin
         select count(*) into taken from (
             select from {schema}.purlin_jobs_slots s where s.group_name = wanted
             limit coalesce(line.at_most, allowance)) s;
-        has_held := exists (
-            select from {schema}.purlin_jobs_held h where h.group_name = wanted);
+        -- In their order, so that it is the index that is asked, however common the group is.
+        has_held := (
+            select true from {schema}.purlin_jobs_held h where h.group_name = wanted
+            order by h.rank, h.id limit 1) is not null;
         line.due_at := null;
         if has_held and room > 0 then
             -- Somebody is about to take the next one elsewhere, and may think better of it.

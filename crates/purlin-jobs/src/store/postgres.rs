@@ -67,11 +67,13 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `enqueue` of jobs with unique keys that are free | 5 | 8 |
 /// | … with one that is taken: more, by 2 or 3 | 7 | 12 |
 /// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
+/// | `claim` when a group was told something, or starts jobs by a rate; 3 and 12 if that admits what it returns | 2 | 8 |
 /// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
 /// | `rescue` when no worker is dead | 1 | 4 |
 /// | `rescue` when some are; one more if a job of theirs is settled at that moment | 3 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
+/// | `limit_group`, `limit_queue`, `group` | 1 | 4 |
 /// | `purge_finished`, for each 1 000 rows of a kind | 2 | 8 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
@@ -84,6 +86,10 @@ const CRASHED: &str = "the worker died while it had this job";
 /// of another job of the lease. Whoever enqueues a unique key waits for a transaction that has just
 /// enqueued it or completed its job. A rescue leaves out a job that somebody completes in a
 /// transaction, until that ends; `leave` waits for it.
+///
+/// Calls that enqueue or end jobs of a [`Group`](crate::Group) wait for each other, one group after the other in the order of
+/// their names, until the end of the call. Claims do not, but for those from a queue with a rate. `enqueue_in` and
+/// `complete_in` lock no group, and leave word: who claims or promotes next admits jobs.
 ///
 /// # Cancel safety
 ///

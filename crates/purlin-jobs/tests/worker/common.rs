@@ -12,8 +12,8 @@ use purlin_jobs::store::{
 };
 use purlin_jobs::{
     Backoff, Event, Job, JobAdmin as _, JobContext, JobError, JobId, JobStore, Jobs, LeaseId,
-    MemoryStore, NewJob, Observer, QueueName, TransactionalJobStore, Worker, WorkerError, WorkerId,
-    handler_fn,
+    LimitStore, MemoryStore, NewJob, Observer, QueueName, TransactionalJobStore, Worker,
+    WorkerError, WorkerId, handler_fn,
 };
 use purlin_store::{Clock, StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) inner: MemoryStore,
+    pub(crate) keeps_groups: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
 }
@@ -77,6 +78,7 @@ impl Store {
     pub(crate) fn new() -> Self {
         Self {
             inner: MemoryStore::new().with_clock(TokioClock(Instant::now())),
+            keeps_groups: true,
             faults: Arc::default(),
             calls: Arc::default(),
         }
@@ -212,6 +214,10 @@ impl JobStore for Store {
 
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
         self.call("wakeups", self.inner.wakeups(queues)).await
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
+        self.keeps_groups.then_some(&self.inner)
     }
 }
 

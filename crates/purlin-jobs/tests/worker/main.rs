@@ -5,6 +5,7 @@ mod ending;
 mod faults;
 mod layers;
 mod leases;
+mod limits;
 mod outcomes;
 mod thread;
 mod transactions;
