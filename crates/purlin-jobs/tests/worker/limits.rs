@@ -57,10 +57,8 @@ async fn a_queue_is_worked_at_its_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_with_a_group_is_refused_where_it_would_have_none() {
-    let store = Store {
-        keeps_groups: false,
-        ..Store::new()
-    };
+    let mut store = Store::new();
+    store.keeps_groups = false;
     let jobs = Jobs::new(store.clone());
     let refused = jobs.enqueue(of_group(1, Group::new("tenant"))).await;
     let Err(EnqueueError::Store(error)) = refused else {
