@@ -164,6 +164,7 @@ macro_rules! limit_store_conformance {
             a_rate_outlives_its_jobs
             a_queue_starts_no_more_than_its_rate
             many_workers_never_run_more_of_a_group_than_it_may
+            many_enqueues_at_once_share_the_room_of_a_group
             many_settlements_of_many_groups_end
         }
     };

@@ -650,6 +650,32 @@ async fn end(batch: Batch, worker: Worker, round: usize, ended: &AtomicU32) -> W
     }
 }
 
+/// Whoever comes at the same moment sees the same room, which is there once.
+pub async fn many_enqueues_at_once_share_the_room_of_a_group(h: &impl Harness) {
+    const CALLS: usize = 8;
+    let store = h.store();
+    let two = Some(Limits::new().with_at_most(2));
+    ok(limits(&store).limit_group(GROUP, two).await);
+    for _ in 0..10 {
+        let calls = at_once(h, CALLS, |_, store| async move {
+            let entries = [at_most(9), at_most(9)];
+            let ids = entries.each_ref().map(|entry| entry.id);
+            ok(store.enqueue(&entries).await);
+            ids
+        });
+        let ids: Vec<_> = calls.await.into_iter().flatten().collect();
+        assert_eq!(line(&store).await, (2 * CALLS as u64 - 2, 2));
+        let cancelled = at_once(h, ids.len(), move |n, store| {
+            let id = ids[n];
+            async move { ok(store.cancel(id).await) }
+        });
+        assert!(cancelled.await.into_iter().all(|cancelled| cancelled));
+        assert_eq!(line(&store).await, (0, 0));
+    }
+    ok(limits(&store).limit_group(GROUP, None).await);
+    assert_eq!(group(&store).await, None);
+}
+
 /// And settlements of several groups in several orders do not block each other.
 pub async fn many_settlements_of_many_groups_end(h: &impl Harness) {
     const GROUPS: usize = 6;
