@@ -10,6 +10,10 @@ use crate::JobId;
 /// can write to the store can give one job the payload of another. To rotate a key, write the key's
 /// id in front and keep the old key for reading until no job is left that needs it, dead ones included.
 ///
+/// What is kept with a job goes through it too, since it may be as personal as a payload. The kind is then
+/// `purlin:result`, `purlin:progress`, `purlin:step:` or `purlin:signal:` and the name, so that none
+/// of them can be given out for another. The names are stored as they are.
+///
 /// Do not derive `Debug` on a type that holds a key: print its name only.
 pub trait PayloadCodec: Send + Sync + 'static {
     /// The bytes to store.

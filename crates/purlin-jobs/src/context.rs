@@ -1,10 +1,13 @@
+mod desk;
+mod notes;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use purlin_store::StoreError;
 use tokio::sync::watch;
 
+pub(crate) use self::desk::Desk;
 use crate::store::Settled;
 use crate::{JobId, LeaseId, QueueName, TransactionalJobStore};
 
@@ -37,7 +40,7 @@ pub struct JobInfo {
 pub struct JobContext {
     info: Arc<JobInfo>,
     lease: LeaseId,
-    is_completed: Arc<AtomicBool>,
+    desk: Arc<Desk>,
     cancellation: watch::Receiver<Option<Cancellation>>,
 }
 
@@ -46,11 +49,12 @@ impl JobContext {
         info: Arc<JobInfo>,
         lease: LeaseId,
         cancellation: watch::Receiver<Option<Cancellation>>,
+        desk: Desk,
     ) -> Self {
         Self {
             info,
             lease,
-            is_completed: Arc::default(),
+            desk: Arc::new(desk),
             cancellation,
         }
     }
@@ -96,7 +100,8 @@ impl JobContext {
     ///
     /// On [`Settled::Applied`] commit and return `Ok`. On [`Settled::Stale`] roll back: the lease is
     /// lost and somebody else has the job. A handler that returns `Ok` without having committed has
-    /// failed, and is tried again.
+    /// failed, and is tried again. What [`keep_result`](Self::keep_result) was given before is kept in
+    /// the same transaction, which is one round trip more.
     ///
     /// # Errors
     ///
@@ -118,13 +123,16 @@ impl JobContext {
             .complete_in(connection, self.lease, self.info.id)
             .await?;
         if settled == Settled::Applied {
-            self.is_completed.store(true, Ordering::Release);
+            if let Some(result) = self.desk.result() {
+                store.keep_in(connection, self.info.id, &result).await?;
+            }
+            self.desk.complete();
         }
         Ok(settled)
     }
 
     pub(crate) fn is_completed(&self) -> bool {
-        self.is_completed.load(Ordering::Acquire)
+        self.desk.is_completed()
     }
 }
 

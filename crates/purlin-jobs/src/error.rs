@@ -49,6 +49,48 @@ pub enum EnqueueError {
     Store(#[from] StoreError),
 }
 
+/// Something was not kept with a job, or not read back. Nothing of what it holds is in here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoteError {
+    /// It cannot be written as JSON.
+    #[error("{what} cannot be written: {reason}")]
+    Write {
+        /// What it is.
+        what: String,
+        /// What serde says.
+        reason: String,
+    },
+    /// It is larger than it may be, measured as JSON, before the codec.
+    #[error("{what} has {bytes} bytes, and {limit} is the limit; keep where it can be found")]
+    TooLarge {
+        /// What it is.
+        what: String,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// What is kept is no value of the type that is asked for, or the codec cannot read it.
+    #[error("what is kept as {what} cannot be read: {reason}")]
+    Read {
+        /// What it is.
+        what: String,
+        /// Where it does not parse, or what the codec says.
+        reason: String,
+    },
+    /// A name is empty or longer than 128 bytes.
+    #[error("the name of a step, a timer or a signal must have 1 to 128 bytes")]
+    Name,
+    /// A name was used twice in one attempt: nobody could tell the two apart in the next.
+    #[error("{0} was used twice in one attempt")]
+    Twice(String),
+    /// The store has failed, or keeps no [notes](crate::JobStore::notes): then its kind is
+    /// [`Refused`](purlin_store::StoreErrorKind::Refused).
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A worker did not run, or did not come to a proper end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,9 +1,12 @@
+mod notes;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use purlin_store::{StoreError, StoreErrorKind};
 
+pub use self::notes::Waited;
 use crate::store::{Enqueued, Entry};
 use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
 

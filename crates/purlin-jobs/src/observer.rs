@@ -96,11 +96,11 @@ impl Event<'_> {
         match self {
             Self::Started { .. } => "started",
             Self::Settled { outcome, .. } => match outcome {
-                Outcome::Done => "done",
+                Outcome::Done | Outcome::DoneWith(_) => "done",
                 Outcome::Retry { .. } => "retried",
                 Outcome::Discard { .. } => "dead",
                 Outcome::Cancelled => "cancelled",
-                Outcome::Snooze { .. } => "snoozed",
+                Outcome::Snooze { .. } | Outcome::Await { .. } => "snoozed",
                 Outcome::Release => "released",
             },
             Self::Stale { .. } => "stale",

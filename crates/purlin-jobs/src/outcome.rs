@@ -32,6 +32,13 @@ pub(crate) enum Verdict {
     Snooze {
         after: Duration,
     },
+    /// It has no signal yet, of so many that have come.
+    Await {
+        up_to: Duration,
+        signals: u32,
+    },
+    /// Somebody else has the job: a write of the attempt was refused.
+    Lost,
 }
 
 impl JobError {
@@ -103,6 +110,8 @@ impl fmt::Display for JobError {
             Verdict::Retry { error, .. } | Verdict::Discard { error } => error.fmt(f),
             Verdict::Cancel => f.write_str("the job is cancelled"),
             Verdict::Snooze { after } => write!(f, "the job goes on after {after:?}"),
+            Verdict::Await { .. } => f.write_str("the job waits for a signal"),
+            Verdict::Lost => f.write_str("the lease on the job is lost"),
         }
     }
 }
@@ -118,6 +127,8 @@ impl fmt::Debug for JobError {
             Verdict::Discard { error } => f.debug_struct("Discard").field("error", error).finish(),
             Verdict::Cancel => f.write_str("Cancel"),
             Verdict::Snooze { after } => f.debug_struct("Snooze").field("after", after).finish(),
+            Verdict::Await { up_to, .. } => f.debug_struct("Await").field("up_to", up_to).finish(),
+            Verdict::Lost => f.write_str("Lost"),
         }
     }
 }
@@ -141,7 +152,9 @@ impl StdError for Boxed {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.0 {
             Verdict::Retry { error, .. } | Verdict::Discard { error } => error.source(),
-            Verdict::Cancel | Verdict::Snooze { .. } => None,
+            Verdict::Cancel | Verdict::Snooze { .. } | Verdict::Await { .. } | Verdict::Lost => {
+                None
+            }
         }
     }
 }

@@ -7,12 +7,12 @@
 //! | state | where from | where to |
 //! |---|---|---|
 //! | held | what has a [`Group`](crate::Group) and would be ready: it waits in the line of its group ([`LimitStore`]) | ready, cancelled, replaced |
-//! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay` | leased, cancelled, replaced |
-//! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze) | ready, cancelled, replaced |
+//! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay`, `signal` | leased, cancelled, replaced |
+//! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze, await) | ready, cancelled, replaced |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
 //! | dead | `settle` (discard), `rescue` of one that crashed too often | ready by `replay` |
 //! | cancelled | `cancel`, `settle` (cancelled), whatever would let a leased job wait again that is to be cancelled | |
-//! | done | `settle` (done): the job is gone, and with it its row | |
+//! | done | `settle` (done): the job is gone, and with it its row and its notes | |
 //!
 //! # What every store keeps
 //!
@@ -32,6 +32,7 @@
 
 mod limits;
 mod memory;
+mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
@@ -47,6 +48,8 @@ use purlin_store::StoreError;
 
 pub use self::limits::{GroupView, LimitStore};
 pub use self::memory::MemoryStore;
+pub(crate) use self::notes::no_notes;
+pub use self::notes::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::records::{
@@ -121,6 +124,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     fn limits(&self) -> Option<&dyn LimitStore> {
         None
     }
+
+    /// Its power to keep results, progress, steps, timers and signals, if it has it.
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        None
+    }
 }
 
 /// A store whose calls can join a transaction of the caller's, on a connection `C` of sqlx.
@@ -142,6 +150,38 @@ pub trait TransactionalJobStore<C: Send>: JobStore {
         lease: LeaseId,
         job: JobId,
     ) -> Result<Settled, StoreError>;
+
+    /// As [`NoteStore::recall`], over `connection`: who has a transaction must not wait for another one. By
+    /// default an error: for a store that keeps no notes.
+    async fn recall_in(&self, connection: &mut C, job: JobId) -> Result<Option<Notes>, StoreError> {
+        let _ = (connection, job);
+        Err(no_notes(self.name(), "recall in"))
+    }
+
+    /// As [`NoteStore::note`], in the transaction of `connection`. Once this has said anything but
+    /// [`Noted::Stale`], nobody else gets the job until the transaction ends. By default an error: for a store that keeps no notes.
+    async fn note_in(
+        &self,
+        connection: &mut C,
+        lease: LeaseId,
+        job: JobId,
+        note: &Note,
+    ) -> Result<Noted, StoreError> {
+        let _ = (connection, lease, job, note);
+        Err(no_notes(self.name(), "note in"))
+    }
+
+    /// Keeps the result of a job that [`complete_in`](Self::complete_in) has completed in this
+    /// transaction. By default an error: for a store that keeps no notes.
+    async fn keep_in(
+        &self,
+        connection: &mut C,
+        job: JobId,
+        result: &KeptResult,
+    ) -> Result<(), StoreError> {
+        let _ = (connection, job, result);
+        Err(no_notes(self.name(), "keep in"))
+    }
 }
 
 /// What tells a worker that there may be something to claim.

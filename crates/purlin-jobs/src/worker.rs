@@ -27,7 +27,8 @@ use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
 use self::settle::{Finished, Settler};
-use self::shared::{Phase, Settings, Shared, pause};
+pub(crate) use self::shared::pause;
+use self::shared::{Phase, Settings, Shared};
 use crate::{
     Backoff, Cancellation, ConfigError, HandlerFn, Job, JobRequest, JobStore, Observer,
     PayloadCodec, QueueName, WorkerError, WorkerId,

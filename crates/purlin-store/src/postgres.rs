@@ -1,5 +1,7 @@
 //! A Postgres pool with settings that fit a service (feature `postgres`).
 
+mod runner;
+
 use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+pub use self::runner::PostgresRunner;
 use crate::deadline::LONGEST_WAIT;
 use crate::{ConfigError, StoreError, deadline};
 

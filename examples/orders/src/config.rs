@@ -23,6 +23,8 @@ pub(crate) const VARIABLES: &str = "\
                                                           (default: none)
   ORDERS_PAYMENT_URL   http://HOST:PORT of the payment provider
                                                           (default: a built-in fake one)
+  ORDERS_HOOK_ATTEMPTS how often a webhook is tried before it is dead, 1 to 100
+                                                          (default: 15)
   DATABASE_URL         sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE
                                                           (default: sqlite:orders.db)
   DATABASE_URL_FILE    a file that holds the DATABASE_URL, in place of it
@@ -32,11 +34,12 @@ pub(crate) const VARIABLES: &str = "\
   RUST_LOG             which logs, such as warn or info,orders=debug  (default: info)";
 
 const OWN_PREFIX: &str = "ORDERS_";
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     "ORDERS_ADDR",
     "ORDERS_LOG",
     "ORDERS_CORS_ORIGINS",
     "ORDERS_PAYMENT_URL",
+    "ORDERS_HOOK_ATTEMPTS",
 ];
 
 /// Everything that can be set. `Display` is what `--check-config` prints, without secrets.
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) payment: Option<ProviderUrl>,
     /// How the built-in payment provider behaves.
     pub(crate) fake_provider: fake_provider::Settings,
+    /// How often the delivery of a webhook is tried.
+    pub(crate) webhook_attempts: u16,
     pub(crate) log: LogFormat,
     pub(crate) log_filter: Targets,
     pub(crate) cors: CorsOrigins,
@@ -86,6 +91,12 @@ impl Config {
         let redis = vars.read_secret("REDIS_URL", RedisUrl::from_str);
         let payment = vars.read("ORDERS_PAYMENT_URL", ProviderUrl::from_str);
         let fake_provider = fake_provider::Settings::read(&mut vars);
+        let webhook_attempts = vars.read("ORDERS_HOOK_ATTEMPTS", |text| {
+            let attempts = text.parse().ok();
+            attempts
+                .filter(|attempts| (1..=100).contains(attempts))
+                .ok_or("is not a number from 1 to 100")
+        });
         let log = vars.read("ORDERS_LOG", LogFormat::parse);
         let log_filter = vars.read("RUST_LOG", |text| {
             Targets::from_str(text)
@@ -100,6 +111,7 @@ impl Config {
             redis,
             payment,
             fake_provider,
+            webhook_attempts: webhook_attempts.unwrap_or(15),
             log: log.unwrap_or(LogFormat::Pretty),
             log_filter: log_filter.unwrap_or_else(default_filter),
             cors: cors.unwrap_or(CorsOrigins::None),
@@ -117,6 +129,7 @@ impl fmt::Display for Config {
             Some(url) => writeln!(f, "ORDERS_PAYMENT_URL   {url}")?,
             None => writeln!(f, "ORDERS_PAYMENT_URL   built-in fake provider")?,
         }
+        writeln!(f, "ORDERS_HOOK_ATTEMPTS {}", self.webhook_attempts)?;
         writeln!(f, "DATABASE_URL         {}", self.database)?;
         match &self.redis {
             Some(url) => writeln!(f, "REDIS_URL            {url}")?,

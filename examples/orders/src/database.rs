@@ -29,7 +29,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the migrations may take, and wait for those of another process.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many expired records are deleted at once: few milliseconds on either database.
+/// How many expired records or ended jobs are deleted at once: few milliseconds on either database.
 const PURGE_BATCH: u32 = 1_000;
 
 /// When Postgres ends a statement by itself: a backend that waits for a lock does not notice that

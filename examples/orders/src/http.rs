@@ -11,6 +11,7 @@ mod orders;
 mod payments;
 mod products;
 mod request_id;
+mod webhooks;
 
 use axum::{
     Router,
@@ -22,7 +23,7 @@ use purlin_problem::fallback;
 
 use crate::{
     domain::Customer,
-    service::{Orders, Payments, Products},
+    service::{Orders, Payments, Products, Webhooks},
 };
 
 pub(crate) use customer::HEADER as CUSTOMER_HEADER;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) products: Products,
     pub(crate) orders: Orders,
     pub(crate) payments: Payments,
+    pub(crate) webhooks: Webhooks,
     pub(crate) health: Health,
     pub(crate) keys: Keys,
 }
@@ -59,6 +61,17 @@ fn routes(app: App) -> Router {
         .route("/v1/orders/{id}", get(orders::show))
         .route("/v1/orders/{id}/cancel", post(orders::cancel))
         .route("/v1/orders/{id}/payments", pay)
+        .route(
+            "/v1/webhook-endpoints",
+            get(webhooks::list).post(webhooks::create),
+        )
+        .route(
+            "/v1/webhook-endpoints/{id}/rotate-secret",
+            post(webhooks::rotate),
+        )
+        .route("/v1/webhook-deliveries", get(webhooks::deliveries))
+        .route("/v1/webhook-deliveries/{id}", get(webhooks::show))
+        .route("/v1/webhook-deliveries/{id}/replay", post(webhooks::replay))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .nest_service("/problems", catalog::catalog())

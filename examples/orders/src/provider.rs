@@ -7,31 +7,26 @@ use std::{error::Error, time::Duration};
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 pub(crate) use url::ProviderUrl;
 
-use crate::domain::OrderId;
+use crate::{
+    domain::OrderId,
+    outgoing::{self, HttpClient},
+};
 
 /// How long one call may take, connecting included: less than half of what a request may take, so
 /// that what came of it is written and answered in time, also while the service stops.
 const LIMIT: Duration = Duration::from_secs(4);
-
-/// Shorter than servers keep unused connections, so that a charge seldom meets one that has just
-/// been closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Asks for charges. Cloning it is cheap, and shares the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
     url: ProviderUrl,
 }
 
@@ -78,11 +73,7 @@ pub(crate) enum ProviderError {
 
 impl Provider {
     pub(crate) fn new(url: ProviderUrl) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .build_http();
+        let client = outgoing::client();
         Self { client, url }
     }
 

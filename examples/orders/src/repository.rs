@@ -4,3 +4,4 @@ pub(crate) mod orders;
 pub(crate) mod payments;
 pub(crate) mod products;
 pub(crate) mod receipts;
+pub(crate) mod webhooks;

@@ -18,7 +18,7 @@ use orders::{
     listen::{Signals, accept},
 };
 use purlin_jobs::{Worker, WorkerError};
-use purlin_store::SystemClock;
+use purlin_store::{StoreError, SystemClock};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    database::{Database, IdempotencyRecords},
+    database::{Database, IdempotencyRecords, JobQueue},
     http::{App, Health, Keys},
     provider::Provider,
     service::{Orders, Payments, Products},
@@ -42,8 +42,12 @@ pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 /// How long the last connections to the database may take to close.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How often expired idempotency records are looked for. Answers are kept for a day.
+/// How often expired idempotency records, whose answers are kept for a day, and old dead jobs are
+/// looked for.
 const PURGE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How long dead jobs can be replayed.
+const DEAD_JOBS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// How long a client may take for the head of a request, and a connection may stay unused. Longer
 /// than the 60 s of common proxies: the one who sends should be the one who closes, or a request
@@ -72,7 +76,8 @@ pub(crate) async fn run(config: &Config, with_worker: bool) -> Result<(), Box<dy
     let provider = Provider::new(payment_url.clone());
     let (draining, is_draining) = watch::channel(false);
     let queue = database.job_queue();
-    let worker = with_worker.then(|| worker::worker(&database, &queue));
+    let webhooks = worker::webhooks(config, &database, &queue);
+    let worker = with_worker.then(|| worker::worker(&database, &queue, webhooks.clone()));
     let clock = Arc::new(SystemClock);
     let records = database.idempotency_records();
     let redis = config.redis.as_ref().map(|url| url.config().open());
@@ -80,13 +85,14 @@ pub(crate) async fn run(config: &Config, with_worker: bool) -> Result<(), Box<dy
         .transpose()
         .map_err(|error| cannot("use Redis".to_owned(), error))?;
     let keys = Keys::new(records.clone(), redis);
-    built_in.spawn(purge(records));
+    built_in.spawn(purge(records, queue.clone()));
     let service = crate::http::service(
         App {
             keys: keys.clone(),
             products: Products::new(database.clone(), clock.clone()),
             orders: Orders::new(database.clone(), queue, clock.clone()),
-            payments: Payments::new(database.clone(), clock, provider),
+            payments: Payments::new(database.clone(), clock, provider, webhooks.clone()),
+            webhooks,
             health: Health::new(database.clone(), is_draining.clone()),
         },
         &config.cors,
@@ -173,19 +179,29 @@ pub(crate) async fn open_database(
     }
 }
 
-/// Deletes the records of keys that have expired, for as long as the server runs.
-async fn purge(records: IdempotencyRecords) {
+/// Deletes the records of keys that have expired, and jobs that died long ago, for as long as the
+/// server runs.
+async fn purge(records: IdempotencyRecords, queue: JobQueue) {
     let mut ticks = tokio::time::interval(PURGE_INTERVAL);
     loop {
         ticks.tick().await;
-        loop {
-            match records.purge().await {
-                Ok(0) => break,
-                Ok(purged) => tracing::debug!(purged, "expired idempotency records"),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot purge idempotency records");
-                    break;
-                }
+        purge_all("expired idempotency records", || records.purge()).await;
+        purge_all("old dead jobs", || queue.purge(DEAD_JOBS_KEPT)).await;
+    }
+}
+
+/// Batch after batch, until one is empty.
+async fn purge_all<F>(what: &str, batch: impl Fn() -> F)
+where
+    F: Future<Output = Result<u64, StoreError>>,
+{
+    loop {
+        match batch().await {
+            Ok(0) => break,
+            Ok(purged) => tracing::debug!(purged, what, "purged"),
+            Err(error) => {
+                tracing::warn!(%error, what, "cannot purge");
+                break;
             }
         }
     }

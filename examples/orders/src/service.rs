@@ -7,9 +7,11 @@ mod payments;
 mod products;
 mod receipts;
 mod unit_of_work;
+mod webhooks;
 
 pub(crate) use error::Error;
 pub(crate) use orders::Orders;
 pub(crate) use payments::Payments;
 pub(crate) use products::Products;
 pub(crate) use receipts::{Receipt, Receipts};
+pub(crate) use webhooks::{Deliver, Webhooks};

@@ -14,8 +14,9 @@ use tokio::{
 use crate::{
     config::Config,
     database::{Database, JobQueue},
+    sender::Sender,
     server::{CLOSE_LIMIT, DRAIN_LIMIT, open_database},
-    service::{Receipt, Receipts},
+    service::{Deliver, Receipt, Receipts, Webhooks},
 };
 
 /// How many jobs run at a time. Each takes a connection to the database, of which requests need
@@ -28,18 +29,34 @@ const GRACE: Duration = Duration::from_secs(6);
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// What runs the jobs of this program.
-pub(crate) fn worker(database: &Database, queue: &JobQueue) -> Worker {
+pub(crate) fn worker(database: &Database, queue: &JobQueue, webhooks: Webhooks) -> Worker {
     let receipts = Receipts::new(database.clone(), queue.clone(), Arc::new(SystemClock));
     let send_receipt = handler_fn(move |job: Receipt, context| {
         let receipts = receipts.clone();
         async move { receipts.send(job, &context).await }
     });
+    let sender = Sender::new();
+    let deliver = handler_fn(move |job: Deliver, context| {
+        let (webhooks, sender) = (webhooks.clone(), sender.clone());
+        async move { webhooks.deliver(&sender, job, &context).await }
+    });
     queue
         .worker()
         .register(send_receipt)
+        .register(deliver)
         .with_queue(QueueName::DEFAULT, SLOTS)
         .with_grace(GRACE)
         .with_cancel_grace(CANCEL_GRACE)
+}
+
+pub(crate) fn webhooks(config: &Config, database: &Database, queue: &JobQueue) -> Webhooks {
+    let clock = Arc::new(SystemClock);
+    Webhooks::new(
+        database.clone(),
+        queue.clone(),
+        clock,
+        config.webhook_attempts,
+    )
 }
 
 /// Runs jobs until SIGTERM or SIGINT. A second signal ends the wait for those that are under way.
@@ -48,7 +65,9 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let Some(database) = open_database(config, &mut signals).await? else {
         return Ok(());
     };
-    let worker = worker(&database, &database.job_queue());
+    let queue = database.job_queue();
+    let webhooks = webhooks(config, &database, &queue);
+    let worker = worker(&database, &queue, webhooks);
     let (stop, stopping) = oneshot::channel::<()>();
     let mut working = tokio::spawn(worker.run_until(stopping));
     tracing::info!(database = %config.database, "running jobs");

@@ -8,13 +8,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use purlin_store::{
     Clock, Migration, Migrations, PostgresMigrator, SchemaName, StoreError, SystemClock, deadline,
-    postgres::Pooling,
+    postgres::{Pooling, PostgresRunner},
 };
-use sqlx::{
-    PgConnection, PgPool, Postgres, Row as _, Transaction,
-    postgres::{PgArguments, PgRow},
-    query::Query,
-};
+use sqlx::{PgPool, Postgres, Row as _, postgres::PgArguments, query::Query};
 
 use self::record::Record;
 use self::sql::Statements;
@@ -85,11 +81,10 @@ const HELD: Duration = Duration::from_secs(1);
 /// acquired in such a transaction, and never committed.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    runner: PostgresRunner,
     schema: SchemaName,
     sql: Arc<Statements>,
     clock: Arc<dyn Clock>,
-    pooling: Pooling,
     begin: &'static str,
     timeout: Duration,
 }
@@ -100,11 +95,10 @@ impl PostgresStore {
     pub fn new(pool: PgPool) -> Self {
         let schema = SchemaName::default();
         Self {
-            pool,
+            runner: PostgresRunner::new(pool),
             sql: Arc::new(Statements::of(&schema)),
             schema,
             clock: Arc::new(SystemClock),
-            pooling: Pooling::Session,
             begin: "begin",
             timeout: TIMEOUT,
         }
@@ -128,7 +122,7 @@ impl PostgresStore {
     /// What stands behind the pool. Default [`Pooling::Session`].
     #[must_use]
     pub fn with_pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
+        self.runner = self.runner.with_pooling(pooling);
         self
     }
 
@@ -164,7 +158,7 @@ impl PostgresStore {
     ///
     /// All or nothing.
     pub async fn migrate(&self) -> Result<u32, StoreError> {
-        self.migrator().migrate(&self.pool).await
+        self.migrator().migrate(self.runner.pool()).await
     }
 
     /// Says whether the table that is there is one for this release, and changes nothing.
@@ -177,7 +171,7 @@ impl PostgresStore {
     ///
     /// Reads only.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
-        self.migrator().check_schema(&self.pool).await
+        self.migrator().check_schema(self.runner.pool()).await
     }
 
     /// What migrates, for teams that want the SQL
@@ -188,68 +182,18 @@ impl PostgresStore {
         PostgresMigrator::new(MIGRATIONS, self.schema.clone())
     }
 
-    async fn begin(
-        &self,
-        text: &'static str,
-    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(text).await }).await;
-        begun.unwrap_or_else(|ended| match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down.
-            Err(_) => Err(sqlx::Error::WorkerCrashed),
-        })
-    }
-
-    fn is_session(&self) -> bool {
-        self.pooling == Pooling::Session
-    }
-
-    /// Runs one statement, in the transaction of `connection` or else in one of its own.
-    async fn fetch(
-        &self,
-        connection: Option<&mut PgConnection>,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Option<PgRow>, sqlx::Error> {
-        let query = query.persistent(self.is_session());
-        if let Some(connection) = connection {
-            return query.fetch_optional(connection).await;
-        }
-        if self.is_session() {
-            return query.fetch_optional(&self.pool).await;
-        }
-        let mut transaction = self.begin("begin").await?;
-        let row = query.fetch_optional(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(row)
-    }
-
-    /// As [`fetch`](Self::fetch), and says how many rows were changed.
-    async fn execute(
-        &self,
-        connection: Option<&mut PgConnection>,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<u64, sqlx::Error> {
-        let query = query.persistent(self.is_session());
-        let done = if let Some(connection) = connection {
-            query.execute(connection).await?
-        } else if self.is_session() {
-            query.execute(&self.pool).await?
-        } else {
-            let mut transaction = self.begin("begin").await?;
-            let done = query.execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            done
-        };
-        Ok(done.rows_affected())
-    }
-
     async fn change_leased<'a>(
         &'a self,
         operation: &'static str,
         query: Query<'a, Postgres, PgArguments>,
     ) -> Result<Fenced, StoreError> {
-        let changed = deadline(NAME, operation, self.timeout, self.execute(None, query)).await?;
+        let changed = deadline(
+            NAME,
+            operation,
+            self.timeout,
+            self.runner.execute(None, query),
+        )
+        .await?;
         Ok(if changed > 0 {
             Fenced::Applied
         } else {
@@ -280,7 +224,7 @@ impl PostgresStore {
             .bind(micros(claim.lease_ttl))
             .bind(micros(claim.unresolved_ttl))
             .bind(claim.lease_lost == LeaseLost::Reexecute);
-        let Some(row) = self.fetch(None, query).await? else {
+        let Some(row) = self.runner.fetch_optional(None, query).await? else {
             return Ok(None);
         };
         Ok(Some(Lease {
@@ -301,7 +245,8 @@ impl PostgresStore {
             .bind(micros(claim.lease_ttl))
             .bind(micros(claim.unresolved_ttl));
         let row = self
-            .fetch(None, query)
+            .runner
+            .fetch_optional(None, query)
             .await?
             .ok_or(sqlx::Error::RowNotFound)?;
         if row.try_get::<Option<bool>, _>("fresh")? == Some(true) {
@@ -387,7 +332,7 @@ impl IdempotencyStore for PostgresStore {
     async fn get(&self, id: &RecordId) -> Result<Option<Existing>, StoreError> {
         let query = self.query(&self.sql.get).bind(id.as_bytes().as_slice());
         deadline(NAME, "get", self.timeout, async {
-            let row = self.fetch(None, query).await?;
+            let row = self.runner.fetch_optional(None, query).await?;
             let record = row.as_ref().map(Record::read).transpose()?.flatten();
             let visible = record.filter(|record| !record.expired);
             Ok::<_, sqlx::Error>(visible.map(Existing::from))
@@ -398,7 +343,7 @@ impl IdempotencyStore for PostgresStore {
     async fn remove(&self, id: &RecordId) -> Result<bool, StoreError> {
         let query = self.query(&self.sql.remove).bind(id.as_bytes().as_slice());
         deadline(NAME, "remove", self.timeout, async {
-            let row = self.fetch(None, query).await?;
+            let row = self.runner.fetch_optional(None, query).await?;
             row.map_or(Ok(false), |row| row.try_get("visible"))
         })
         .await
@@ -410,7 +355,8 @@ impl IdempotencyStore for PostgresStore {
             .bind(scope.as_bytes().as_slice());
         deadline(NAME, "erase scope", Duration::MAX, async {
             let row = self
-                .fetch(None, query)
+                .runner
+                .fetch_optional(None, query)
                 .await?
                 .ok_or(sqlx::Error::RowNotFound)?;
             Ok::<_, sqlx::Error>(row.try_get::<i64, _>("erased")?.unsigned_abs())
@@ -424,7 +370,7 @@ impl IdempotencyStore for PostgresStore {
             NAME,
             "purge expired",
             Duration::MAX,
-            self.execute(None, query),
+            self.runner.execute(None, query),
         )
         .await
     }
@@ -435,7 +381,7 @@ impl fmt::Debug for PostgresStore {
         f.debug_struct("PostgresStore")
             .field("schema", &self.schema)
             .field("clock", &self.clock)
-            .field("pooling", &self.pooling)
+            .field("pooling", &self.runner.pooling())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -4,6 +4,8 @@ drop table {schema}.purlin_jobs_groups;
 drop table {schema}.purlin_jobs_slots;
 drop table {schema}.purlin_jobs_held;
 drop table {schema}.purlin_jobs_queues;
+drop table {schema}.purlin_jobs_results;
+drop table {schema}.purlin_jobs_notes;
 drop table {schema}.purlin_jobs_finished;
 drop table {schema}.purlin_jobs_unique;
 drop table {schema}.purlin_jobs_workers;

@@ -11,6 +11,7 @@ create table {schema}.purlin_jobs_jobs (
     failures smallint not null default 0,
     crashes smallint not null default 0,
     unique_span smallint,               -- 0 until it starts, 1 until it is done, 2 for a period
+    notes integer,                      -- null: it has none; else how many signals have come
     is_cancelled boolean not null default false, -- its worker is to be told
     queue text not null,
     kind text not null,
@@ -77,6 +78,7 @@ create table {schema}.purlin_jobs_finished (
     failures smallint not null,
     crashes smallint not null,
     unique_span smallint,
+    notes integer,
     state smallint not null,            -- 3 dead, 4 cancelled
     queue text not null,
     kind text not null,
@@ -88,6 +90,24 @@ create table {schema}.purlin_jobs_finished (
     group_limits bigint[]
 ) with (vacuum_truncate = off);
 create index purlin_jobs_finished_ended_at on {schema}.purlin_jobs_finished (ended_at);
+
+-- What jobs remember. Of a job that was enqueued at another time under the same id it is nobody's.
+create table {schema}.purlin_jobs_notes (
+    job uuid not null,
+    enqueued_at timestamptz not null,   -- when the job was
+    due_at timestamptz,
+    kind smallint not null,             -- 0 step, 1 timer, 2 wait, 3 signal, 4 progress
+    name text not null,
+    value bytea,
+    primary key (job, enqueued_at, kind, name)
+) with (autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = off);
+
+create table {schema}.purlin_jobs_results (
+    job uuid primary key,
+    expires_at timestamptz not null,
+    value bytea not null
+) with (vacuum_truncate = off);
+create index purlin_jobs_results_expires_at on {schema}.purlin_jobs_results (expires_at);
 
 create table {schema}.purlin_jobs_queues (
     name text primary key,
@@ -305,6 +325,14 @@ insert into {schema}.purlin_jobs_groups (name)
 select lpad(n::text, 1000, '-') from generate_series(1, 1000) n;
 insert into {schema}.purlin_jobs_mail (group_name, what)
 select '-', 0 from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_notes (job, enqueued_at, kind, name, value)
+select lpad(n::text, 32, '0')::uuid, 'epoch', 0, '', decode(repeat('00', 1000), 'hex')
+from generate_series(1, 1000) n;
+insert into {schema}.purlin_jobs_results (job, expires_at, value)
+select lpad(n::text, 32, '0')::uuid, 'epoch', decode(repeat('00', 1000), 'hex')
+from generate_series(1, 1000) n;
+delete from {schema}.purlin_jobs_notes;
+delete from {schema}.purlin_jobs_results;
 delete from {schema}.purlin_jobs_jobs;
 delete from {schema}.purlin_jobs_ready;
 delete from {schema}.purlin_jobs_scheduled;

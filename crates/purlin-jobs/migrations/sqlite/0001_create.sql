@@ -29,6 +29,8 @@ create table purlin_jobs (
     group_name       text,
     -- As declared with it: `[at most, microseconds from start to start, burst]`.
     group_limits     text,
+    -- Null when it has none, else how many signals have come.
+    notes            integer,
     payload          blob not null
 ) strict;
 
@@ -83,6 +85,31 @@ create table purlin_jobs_unique (
 
 create index purlin_jobs_unique_job on purlin_jobs_unique (job);
 create index purlin_jobs_unique_until on purlin_jobs_unique (until) where until is not null;
+
+-- What jobs remember.
+create table purlin_jobs_notes (
+    job    blob not null,
+    -- 0 step, 1 timer, 2 wait, 3 signal, 4 progress
+    kind   integer not null,
+    name   text not null,
+    due_at integer,
+    value  blob,
+    primary key (job, kind, name)
+) strict, without rowid;
+
+-- However the job goes.
+create trigger purlin_jobs_forget after delete on purlin_jobs when old.notes is not null
+begin
+    delete from purlin_jobs_notes where job = old.id;
+end;
+
+create table purlin_jobs_results (
+    job        blob not null primary key,
+    expires_at integer not null,
+    value      blob not null
+) strict;
+
+create index purlin_jobs_results_expiry on purlin_jobs_results (expires_at);
 
 create table purlin_jobs_queues (
     name   text not null primary key,

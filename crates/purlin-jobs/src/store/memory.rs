@@ -1,4 +1,5 @@
 mod groups;
+mod notes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +10,12 @@ use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_mic
 use tokio::sync::watch;
 
 use self::groups::{Line, Pace, until};
+use self::notes::Remembered;
 use super::limits::GROUP_WINDOW;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    LimitStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
-    Wakeups,
+    KeptResult, LimitStore, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled,
+    Settlement, State, Wake, Wakeups,
 };
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
@@ -92,6 +94,8 @@ struct Shelf {
     /// The earliest time to look at a group again that nobody has asked for yet.
     told_due: Option<Micros>,
     paces: HashMap<QueueName, Pace>,
+    /// Until when each is kept.
+    results: HashMap<JobId, (KeptResult, Micros)>,
 }
 
 #[derive(Debug)]
@@ -102,6 +106,7 @@ struct Row {
     crashes: u16,
     failure: Option<Failure>,
     enqueued_at: Micros,
+    remembered: Remembered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +301,7 @@ impl Shelf {
                 crashes: 0,
                 failure: None,
                 enqueued_at: now,
+                remembered: Remembered::default(),
             },
         );
         added.insert(id);
@@ -378,6 +384,19 @@ impl Shelf {
             Outcome::Cancelled => self.place(id, Place::Cancelled { at: now }),
             Outcome::Snooze { after } => {
                 let run_at = now.saturating_add(micros(*after));
+                self.put_back(id, Place::Scheduled { run_at }, now);
+            }
+            Outcome::DoneWith(result) => {
+                let until = now.saturating_add(micros(result.ttl));
+                self.results.insert(id, (result.clone(), until));
+                self.place(id, Place::Dead { at: now });
+                self.jobs.remove(&id);
+            }
+            Outcome::Await { signals, .. } if self.has_heard_more(id, *signals) => {
+                self.give_back(id, now);
+            }
+            Outcome::Await { up_to, .. } => {
+                let run_at = now.saturating_add(micros(*up_to));
                 self.put_back(id, Place::Scheduled { run_at }, now);
             }
             Outcome::Release => self.give_back(id, now),
@@ -611,6 +630,10 @@ impl JobStore for MemoryStore {
     fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        Some(self)
+    }
 }
 
 #[derive(Debug)]
@@ -768,7 +791,8 @@ impl JobAdmin for MemoryStore {
         for key in &keys {
             shelf.unique.remove(key);
         }
-        Ok((gone.len() + keys.len()) as u64)
+        let results = shelf.purge_results(limit as usize - gone.len() - keys.len(), now);
+        Ok((gone.len() + keys.len() + results) as u64)
     }
 }
 

@@ -3,6 +3,7 @@ mod enqueue;
 mod limits;
 mod listen;
 mod low_water;
+mod notes;
 mod row;
 mod settle;
 mod sql;
@@ -27,8 +28,8 @@ use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, LimitStore, Promoted, Rescue, Rescued,
-    Settled, Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, LimitStore, NoteStore, Promoted, Rescue,
+    Rescued, Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -74,7 +75,10 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
 /// | `limit_group`, `limit_queue`, `group` | 1 | 4 |
-/// | `purge_finished`, for each 1 000 rows of a kind | 2 | 8 |
+/// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
+/// | `note`, `recall`, `result` | 1 | 4 |
+/// | `signal`; 4 of them when the job has ended | 5 | 5 |
+/// | `keep_in`, `recall_in`; `note_in` is 2 and 4 | 1 | 2 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
 ///
@@ -510,6 +514,10 @@ impl JobStore for PostgresStore {
     }
 
     fn limits(&self) -> Option<&dyn LimitStore> {
+        Some(self)
+    }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
         Some(self)
     }
 }

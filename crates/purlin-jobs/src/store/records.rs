@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::KeptResult;
 use crate::{JobId, LeaseId, Options, QueueName, WorkerId};
 
 /// A job as a store is given it.
@@ -103,6 +104,8 @@ pub struct Settlement {
 pub enum Outcome {
     /// It is done: the job is deleted.
     Done,
+    /// It is done, and leaves this behind. Only stores that keep [notes](crate::JobStore::notes) are told so.
+    DoneWith(KeptResult),
     /// It failed, and is to be tried again after this time.
     Retry {
         /// How much later.
@@ -122,8 +125,22 @@ pub enum Outcome {
         /// How much later.
         after: Duration,
     },
+    /// It waits for a signal: it is scheduled as by a snooze, unless more signals have come than these.
+    /// Then it is ready at once. Only stores that keep [notes](crate::JobStore::notes) are told so.
+    Await {
+        /// How much later it goes on without a signal.
+        up_to: Duration,
+        /// How many signals the attempt knew of: [`Notes::signals`](super::Notes::signals).
+        signals: u32,
+    },
     /// It was not begun, or given up since the worker ends. It is ready at once, where it was in the queue.
     Release,
+}
+
+impl Outcome {
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::DoneWith(_))
+    }
 }
 
 /// Whether a settlement was applied.

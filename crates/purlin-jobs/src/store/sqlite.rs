@@ -2,6 +2,7 @@ mod adding;
 mod admin;
 mod claiming;
 mod groups;
+mod notes;
 mod promoting;
 mod row;
 mod settling;
@@ -28,8 +29,9 @@ use self::row::Micros;
 use self::wakeups::Changes;
 use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, LimitStore, Outcome, Promoted, Rescue,
-    Rescued, Settled, Settlement, TransactionalJobStore, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, LimitStore, Note, NoteStore,
+    Noted, Notes, Outcome, Promoted, Rescue, Rescued, Settled, Settlement, TransactionalJobStore,
+    Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -70,11 +72,13 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// |---|---|
 /// | `enqueue` | 2, and 1 each when some are ready or scheduled; 2 more when some have a unique key; 1 when some replace others, and 2 for each that is replaced |
 /// | `claim` | 5, and 1 when a unique key is held until the start; 2 when nothing is ready |
-/// | `settle`, `complete_in` | 3, and 1 each when some are done, not done, put off, released; 1 when none was leased |
+/// | `settle`, `complete_in` | 3, and 1 each when some are done, not done, put off, released, wait for a signal, and for each result; 1 when none was leased |
 /// | `join` | 1 |
 /// | `heartbeat` | 2 |
 /// | `leave` | 6 |
 /// | `rescue` | 6; 1 when nobody is dead |
+/// | `note`, `note_in` | 3; 1 when it is not leased |
+/// | `signal` | 4, and 3 when it makes a job ready |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
 /// Jobs with a group cost up to 9 more for each group of a call, and 2 more for each group and 1 for the call when
@@ -329,7 +333,9 @@ impl JobStore for SqliteStore {
             Ok::<_, StoreError>(settled)
         })
         .await?;
-        if admitted > 0 || settlements.iter().any(|s| s.outcome == Outcome::Release) {
+        let may_be_ready =
+            |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
+        if admitted > 0 || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
             self.wake();
         }
         Ok(settled)
@@ -414,6 +420,10 @@ impl JobStore for SqliteStore {
     fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        Some(self)
+    }
 }
 
 /// Begin the transaction with [`begin_immediate`]. After an error of a call, and of any other
@@ -446,6 +456,36 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
             Ok::<_, StoreError>(settled[0])
         })
         .await
+    }
+
+    async fn recall_in(
+        &self,
+        connection: &mut SqliteConnection,
+        job: JobId,
+    ) -> Result<Option<Notes>, StoreError> {
+        let notes = notes::recall(connection, job, || self.now());
+        deadline(NAME, "recall in", self.timeout, notes).await
+    }
+
+    async fn note_in(
+        &self,
+        connection: &mut SqliteConnection,
+        lease: LeaseId,
+        job: JobId,
+        note: &Note,
+    ) -> Result<Noted, StoreError> {
+        let noted = notes::note(connection, lease, job, note, self.now());
+        deadline(NAME, "note in", self.timeout, noted).await
+    }
+
+    async fn keep_in(
+        &self,
+        connection: &mut SqliteConnection,
+        job: JobId,
+        result: &KeptResult,
+    ) -> Result<(), StoreError> {
+        let kept = notes::keep(connection, job, result, self.now());
+        deadline(NAME, "keep in", self.timeout, kept).await
     }
 }
 

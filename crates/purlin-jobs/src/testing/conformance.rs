@@ -1,10 +1,13 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! and that of [`TransactionalJobStore`], a case for each of their clauses. A store with groups and rates passes
-//! [`limit_store_conformance!`](crate::limit_store_conformance) too, and
-//! [`transactional_limit_store_conformance!`](crate::transactional_limit_store_conformance).
+//! that of [`TransactionalJobStore`], and those of [`NoteStore`](crate::store::NoteStore) and
+//! [`LimitStore`](crate::LimitStore), a case for each of their clauses.
 //!
 //! [`store_conformance!`](crate::store_conformance) and
-//! [`transactional_store_conformance!`](crate::transactional_store_conformance) make a `#[tokio::test]`
+//! [`transactional_store_conformance!`](crate::transactional_store_conformance), and for stores that keep
+//! notes [`note_store_conformance!`](crate::note_store_conformance) and
+//! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance), for stores that keep groups
+//! [`limit_store_conformance!`](crate::limit_store_conformance) and
+//! [`transactional_limit_store_conformance!`](crate::transactional_limit_store_conformance), make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
 //! when the store is wrong.
@@ -50,6 +53,7 @@ mod dropped;
 mod enqueue;
 mod fencing;
 mod groups;
+mod notes;
 mod races;
 mod schedule;
 mod settle;
@@ -72,6 +76,7 @@ pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
 pub use self::groups::*;
+pub use self::notes::*;
 pub use self::races::*;
 pub use self::schedule::*;
 pub use self::settle::*;

@@ -1,10 +1,11 @@
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use tracing::{Instrument as _, Span, field, info_span};
 
@@ -12,6 +13,7 @@ use super::catch_panic::CatchPanic;
 use super::epoch::{Epoch, Registration};
 use super::settle::Finished;
 use super::shared::{Active, Phase, Shared};
+use crate::context::Desk;
 use crate::outcome::{Verdict, error_text};
 use crate::store::{Claimed, Outcome, Settlement};
 use crate::{Cancellation, Event, JobContext, JobError, JobInfo, JobRequest, LeaseId, QueueName};
@@ -41,7 +43,8 @@ impl Attempt {
         } = self;
         let registration = epoch.register(claimed.id);
         let job = Arc::new(info(&claimed, queue));
-        let context = JobContext::new(Arc::clone(&job), lease, registration.signal());
+        let desk = Desk::new(Arc::clone(&shared.store), shared.settings.codec.clone());
+        let context = JobContext::new(Arc::clone(&job), lease, registration.signal(), desk);
         let begun = Instant::now();
         let ending = match shared.handlers.get(job.kind.as_str()) {
             None => Ending::Returned(Err(JobError::retry("no handler knows this kind"))),
@@ -49,6 +52,7 @@ impl Attempt {
                 let running = Running {
                     shared: Arc::clone(&shared),
                     registration: &registration,
+                    context: &context,
                     timeout: claimed.timeout,
                     span: span(&job),
                 };
@@ -63,6 +67,11 @@ impl Attempt {
         let told = registration.told();
         drop(registration);
         let outcome = judge(&shared, &job, &context, ending, told);
+        if told != Some(Cancellation::LeaseLost) && !outcome.is_done() {
+            // Nobody asks for the progress of a job that is done.
+            let interval = shared.settings.heartbeat_interval();
+            let _ = timeout(interval, context.write_progress()).await;
+        }
         let id = job.id;
         let finished = Finished {
             epoch,
@@ -126,6 +135,7 @@ pub(super) trait Handler: Send + Sync {
 pub(super) struct Running<'a> {
     shared: Arc<Shared>,
     registration: &'a Registration,
+    context: &'a JobContext,
     timeout: Option<Duration>,
     span: Span,
 }
@@ -156,6 +166,7 @@ where
     let Running {
         shared,
         registration,
+        context,
         timeout,
         ..
     } = running;
@@ -183,9 +194,11 @@ where
         Ok(Err(error)) => failed(error),
         Err(panic) => Ending::Panicked(panic),
     };
+    let mut reports = pin!(report_progress(&shared, context));
     let reason = tokio::select! {
         biased;
         result = &mut call => return returned(result),
+        never = &mut reports => match never {},
         reason = registration.stopped() => reason,
         limit = elapsed(timeout) => {
             registration.time_out();
@@ -200,6 +213,17 @@ where
         result = call => returned(result),
         () = registration.lost() => Ending::Dropped(Cancellation::LeaseLost),
         () = sleep(shared.settings.cancel_grace) => Ending::Dropped(reason),
+    }
+}
+
+/// Writes what the handler has reported last, but not more often than the worker sends heartbeats.
+async fn report_progress(shared: &Shared, context: &JobContext) -> Infallible {
+    loop {
+        context.reported().await;
+        if let Err(error) = context.write_progress().await {
+            shared.store_failed("progress", &error);
+        }
+        sleep(shared.settings.heartbeat_interval()).await;
     }
 }
 
@@ -256,7 +280,10 @@ fn judge(
             let error = "the transaction that completes the job was not committed";
             return fail(error.to_owned(), None);
         }
-        Ending::Returned(Ok(())) => return Outcome::Done,
+        Ending::Returned(Ok(())) => {
+            let result = context.take_result();
+            return result.map_or(Outcome::Done, Outcome::DoneWith);
+        }
         Ending::Returned(Err(error)) => error.0,
         Ending::Panicked(panic) => JobError::retry(format!("panicked: {panic}")).0,
         Ending::TimedOut(limit) => JobError::retry(format!("not done within {limit:?}")).0,
@@ -269,6 +296,9 @@ fn judge(
         },
         (_, Some(Cancellation::Requested)) => Outcome::Cancelled,
         (Verdict::Snooze { after }, _) => Outcome::Snooze { after },
+        (Verdict::Await { up_to, signals }, _) => Outcome::Await { up_to, signals },
+        // The store finds it stale, which is then told.
+        (Verdict::Lost, _) => Outcome::Release,
         (Verdict::Retry { .. } | Verdict::Cancel, Some(Cancellation::Shutdown)) => Outcome::Release,
         (Verdict::Cancel, _) => Outcome::Cancelled,
         (Verdict::Retry { after, error }, _) => fail(error_text(error.as_ref()), after),

@@ -207,7 +207,10 @@ fn report(shared: &Shared, told: &Told, outcome: &Outcome, settled: Settled, is_
         Settled::Stale if !is_repeated => return shared.emit(&Event::Stale { job }),
         _ => outcome,
     };
-    if let Outcome::Retry { after, .. } | Outcome::Snooze { after } = outcome {
+    if let Outcome::Retry { after, .. }
+    | Outcome::Snooze { after }
+    | Outcome::Await { up_to: after, .. } = outcome
+    {
         shared.due_in(*after);
     }
     shared.emit(&Event::Settled {

@@ -214,7 +214,7 @@ impl Shared {
 }
 
 /// How long to wait after so many errors of a store in a row: 100 ms, doubled up to 3.2 s.
-pub(super) fn pause(errors: u32) -> Duration {
+pub(crate) fn pause(errors: u32) -> Duration {
     Duration::from_millis(100) * 2_u32.pow(errors.saturating_sub(1).min(5))
 }
 

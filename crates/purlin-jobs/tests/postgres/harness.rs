@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use purlin_jobs::store::{Claim, Claimed, Entry, Outcome, Settled, Settlement};
 use purlin_jobs::store::{Filter, JobAdmin as _, Page, Rescue};
+use purlin_jobs::store::{Found, KeptResult, Note, NoteKind, NoteStore as _, Noted, Signalled};
 use purlin_jobs::{
     Group, JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, Rate,
     TransactionalJobStore as _, Unique, WorkerId,
@@ -133,6 +134,35 @@ pub(crate) async fn leased(store: &PostgresStore, entry: Entry) -> (LeaseId, Job
     (lease, claimed[0].id)
 }
 
+fn result() -> KeptResult {
+    KeptResult {
+        value: Bytes::from_static(b"1"),
+        ttl: HOUR,
+    }
+}
+
+/// Keeps notes of a job that runs.
+async fn remember(store: &PostgresStore, pool: &PgPool, lease: LeaseId, job: JobId) {
+    for kind in [NoteKind::Step, NoteKind::Progress, NoteKind::Wait] {
+        let note = Note {
+            kind,
+            name: "approved".to_owned(),
+            value: Some(Bytes::from_static(b"1")),
+            due_in: Some(MINUTE),
+        };
+        assert_eq!(store.note(lease, job, &note).await.unwrap(), Noted::Kept);
+        let mut transaction = pool.begin().await.unwrap();
+        let noted = store.note_in(&mut transaction, lease, job, &note).await;
+        assert_ne!(noted.unwrap(), Noted::Stale);
+        transaction.commit().await.unwrap();
+    }
+    let value = Bytes::from_static(b"1");
+    let signalled = store.signal(job, "approved", &value).await;
+    assert_eq!(signalled.unwrap(), Signalled::Sent);
+    let notes = store.recall(job).await.unwrap().unwrap();
+    assert_eq!((notes.signals, notes.notes.len()), (1, 4));
+}
+
 /// A group is used up to its end, and a queue without jobs has a rate.
 async fn use_groups(store: &PostgresStore, pool: &PgPool) {
     let own = worker(store).await;
@@ -197,6 +227,7 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     assert!(store.cancel(ids[1]).await.unwrap());
     let settled = store.settle(lease, &done([ids[0]])).await.unwrap();
     assert_eq!(settled, [Settled::Applied]);
+    remember(store, pool, lease, ids[2]).await;
     for (id, outcome) in [
         (ids[1], Outcome::Release),
         (ids[2], retry(Duration::ZERO)),
@@ -208,7 +239,10 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     let mut transaction = pool.begin().await.unwrap();
     let completed = store.complete_in(&mut transaction, lease, ids[4]).await;
     assert_eq!(completed.unwrap(), Settled::Applied);
+    let kept = store.keep_in(&mut transaction, ids[4], &result()).await;
+    kept.unwrap();
     transaction.commit().await.unwrap();
+    assert!(matches!(store.result(ids[4]).await, Ok(Found::Result(_))));
 
     store.promote(10).await.unwrap();
     store.promote(0).await.unwrap();

@@ -7,6 +7,7 @@ mod groups;
 mod harness;
 mod joined;
 mod low_water;
+mod notes;
 mod plans;
 mod schema;
 mod wakeups;

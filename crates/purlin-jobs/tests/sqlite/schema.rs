@@ -1,13 +1,19 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use purlin_jobs::store::{Entry, Outcome};
-use purlin_jobs::{JobAdmin as _, JobStore as _, Priority, QueueName, SqliteStore, Unique};
+use bytes::Bytes;
+use purlin_jobs::store::{Entry, KeptResult, Note, NoteKind, NoteStore as _, Outcome};
+use purlin_jobs::{
+    JobAdmin as _, JobStore as _, Priority, QueueName, SqliteStore, TransactionalJobStore as _,
+    Unique,
+};
 use purlin_store::{SchemaError, StoreErrorKind};
 use purlin_testkit::TestFile;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use crate::harness::{MINUTE, add, claim, config, counts, id, job, job_with, place, retry, settle};
+use crate::harness::{
+    MINUTE, add, claim, config, counts, id, job, job_with, lease, place, retry, settle,
+};
 
 async fn tables(pool: &SqlitePool) -> Vec<String> {
     sqlx::query_scalar("select name || ' ' || coalesce(sql, '') from sqlite_schema order by 1")
@@ -79,7 +85,7 @@ async fn rows(pool: &SqlitePool) -> Vec<String> {
             "jobs",
             "id, kind, version, queue, priority_offset, max_attempts, timeout, traceparent, unique_key,
              unique_span, failures, crashes, error, failed_at, cancel_requested, enqueued_at, run_at,
-             finished_as, finished_at, group_name, group_limits, payload",
+             finished_as, finished_at, notes, payload, group_name, group_limits",
         ),
         ("jobs_ready", "queue, rank, id, kind, group_name"),
         ("jobs_scheduled", "run_at, id, has_group"),
@@ -91,6 +97,8 @@ async fn rows(pool: &SqlitePool) -> Vec<String> {
         ("jobs_held", "group_name, rank, id"),
         ("jobs_slots", "group_name, job, is_reserved"),
         ("jobs_groups", "name, at_most, every, burst, tat, due_at, is_set"),
+        ("jobs_notes", "job, kind, name, due_at, value"),
+        ("jobs_results", "job, expires_at, value"),
     ] {
         let quoted: Vec<_> = columns.split(',').map(|name| format!("quote({name})")).collect();
         let sql = format!(
@@ -135,6 +143,20 @@ async fn rows_are_what_they_were() {
     let _ = settle(store, 0xA, 3, retry()).await;
     let _ = settle(store, 0xA, 4, Outcome::Cancelled).await;
     store.cancel(id(2)).await.unwrap();
+    let value = Bytes::from_static(b"1");
+    store.signal(id(2), "paid", &value).await.unwrap();
+    let timer = Note {
+        kind: NoteKind::Timer,
+        name: "cool-off".to_owned(),
+        value: None,
+        due_in: Some(MINUTE),
+    };
+    store.note(lease(0xA), id(2), &timer).await.unwrap();
+    let ttl = MINUTE;
+    let mut connection = place.pool.acquire().await.unwrap();
+    let result = KeptResult { value, ttl };
+    let kept = store.keep_in(&mut connection, id(5), &result).await;
+    kept.unwrap();
     store.pause(&mail).await.unwrap();
 
     let id = |n: u8| format!("X'{n:032X}'");
@@ -151,25 +173,25 @@ async fn rows_are_what_they_were() {
     let expected = [
         format!(
             "jobs {one} 'work' 2 'mail' 0 3 1500000 '00-1-2-03' {key} 1 0 0 NULL NULL 0 {t0} {t1} NULL \
-             NULL NULL NULL X'00FF'"
+             NULL NULL X'00FF' NULL NULL"
         ),
         work(
             &two,
-            &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL NULL NULL X'7B7D'"),
+            &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL 1 X'7B7D' NULL NULL"),
         ),
         work(
             &three,
             &format!(
-                "NULL NULL 1 0 'it did not work' {t0} 0 {t0} {t1} NULL NULL NULL NULL X'7B7D'"
+                "NULL NULL 1 0 'it did not work' {t0} 0 {t0} {t1} NULL NULL NULL X'7B7D' NULL NULL"
             ),
         ),
         work(
             &four,
-            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} 'cancelled' {t0} NULL NULL X'7B7D'"),
+            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} 'cancelled' {t0} NULL X'7B7D' NULL NULL"),
         ),
         work(
             &five,
-            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL NULL NULL X'7B7D'"),
+            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL NULL X'7B7D' NULL NULL"),
         ),
         format!("jobs_ready 'default' {r0} {five} 'work' NULL"),
         format!("jobs_scheduled {t1} {one} 0"),
@@ -180,6 +202,9 @@ async fn rows_are_what_they_were() {
         format!("jobs_unique {key} {one} 1 NULL"),
         format!("jobs_unique {other} {two} 2 {t1}"),
         "jobs_queues 'mail' 1 NULL NULL NULL".to_owned(),
+        format!("jobs_notes {two} 1 'cool-off' {t1} NULL"),
+        format!("jobs_notes {two} 3 'paid' NULL X'31'"),
+        format!("jobs_results {five} {t1} X'31'"),
     ];
     assert_eq!(rows(&place.pool).await, expected);
 }

@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use purlin_jobs::store::{Filter, Outcome, Page, Rescue, Settlement};
+use bytes::Bytes;
+use purlin_jobs::store::{
+    Filter, Found, KeptResult, Note, NoteKind, NoteStore as _, Outcome, Page, Rescue, Settlement,
+    Signalled,
+};
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,
 };
@@ -160,6 +164,7 @@ async fn costs(place: &Place, counted: &mut Counted) {
     counted.since("cancel: leased", 2);
     store.heartbeat(worker(1), HOUR).await.unwrap();
     counted.since("heartbeat", 2);
+    notes(place, counted).await;
     let mut work = begin_immediate(&place.pool).await.unwrap();
     store
         .complete_in(&mut work, lease(1), id(18))
@@ -199,6 +204,48 @@ async fn costs(place: &Place, counted: &mut Counted) {
     admin(store, counted).await;
 }
 
+/// Of the jobs 19 and 20, which are leased.
+async fn notes(place: &Place, counted: &mut Counted) {
+    let store = &place.store;
+    let note = |kind| Note {
+        kind,
+        name: "approved".to_owned(),
+        value: None,
+        due_in: Some(HOUR),
+    };
+    let wait = note(NoteKind::Wait);
+    store.note(lease(1), id(19), &wait).await.unwrap();
+    counted.since("note", 3);
+    let report = note(NoteKind::Progress);
+    store.note(lease(1), id(19), &report).await.unwrap();
+    counted.since("note: progress", 3);
+    store.note(lease(2), id(19), &wait).await.unwrap();
+    counted.since("note: stale", 1);
+    assert_eq!(store.recall(id(19)).await.unwrap().unwrap().notes.len(), 2);
+    counted.since("recall", 1);
+    let (up_to, signals) = (HOUR, 0);
+    let result = KeptResult {
+        value: Bytes::from_static(b"1"),
+        ttl: HOUR,
+    };
+    let ends = [
+        (19, Outcome::Await { up_to, signals }),
+        (20, Outcome::DoneWith(result)),
+    ];
+    let ends = ends.map(|(n, outcome)| Settlement { id: id(n), outcome });
+    store.settle(lease(1), &ends).await.unwrap();
+    counted.since("settle: waits, leaves a result", 8);
+    let value = Bytes::from_static(b"1");
+    for name in ["paid", "approved"] {
+        let signalled = store.signal(id(19), name, &value).await.unwrap();
+        assert_eq!(signalled, Signalled::Sent);
+        let more = if name == "approved" { 3 } else { 0 };
+        counted.since("signal", 4 + more);
+    }
+    assert!(matches!(store.result(id(20)).await, Ok(Found::Result(_))));
+    counted.since("result", 1);
+}
+
 async fn admin(store: &SqliteStore, counted: &mut Counted) {
     store.get(id(12)).await.unwrap().unwrap();
     counted.since("get", 1);
@@ -219,7 +266,7 @@ async fn admin(store: &SqliteStore, counted: &mut Counted) {
     assert!(store.resume(&QueueName::DEFAULT).await.unwrap());
     counted.since("resume", 1);
     store.purge_finished(HOUR, 10).await.unwrap();
-    counted.since("purge finished", 2);
+    counted.since("purge finished", 3);
 }
 
 /// 20 000 jobs in each state.
@@ -241,6 +288,9 @@ async fn fill(pool: &SqlitePool) {
         select randomblob(16), id from purlin_jobs_workers;
         insert into purlin_jobs_leased (lease, job)
         select (select id from purlin_jobs_leases limit 1), id from purlin_jobs where run_at % 5 = 4;
+        insert into purlin_jobs_notes (job, kind, name) select id, 2, 'other' from purlin_jobs;
+        insert into purlin_jobs_results (job, expires_at, value)
+        select id, run_at, x'' from purlin_jobs;
         insert into purlin_jobs_unique (key, job, span, until)
         select unique_key, id, unique_span, iif(unique_span = 2, run_at, null) from purlin_jobs
         where unique_key is not null;

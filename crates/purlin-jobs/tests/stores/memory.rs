@@ -37,6 +37,10 @@ mod limits {
     purlin_jobs::limit_store_conformance!(super::memory());
 }
 
+mod notes {
+    purlin_jobs::note_store_conformance!(super::memory());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(256, memory);

@@ -92,6 +92,14 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::database());
 }
 
+mod notes {
+    purlin_jobs::note_store_conformance!(super::database());
+}
+
+mod notes_in_transactions {
+    purlin_jobs::transactional_note_store_conformance!(super::database());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(8, database);

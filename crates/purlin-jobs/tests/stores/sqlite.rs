@@ -91,6 +91,14 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
 }
 
+mod notes {
+    purlin_jobs::note_store_conformance!(super::file());
+}
+
+mod notes_in_transactions {
+    purlin_jobs::transactional_note_store_conformance!(super::file());
+}
+
 #[test]
 fn histories() {
     crate::model::compare(64, file);

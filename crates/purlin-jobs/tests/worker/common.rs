@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobView, Outcome, Promoted, Rescue, Rescued, Settled,
-    Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, Found, JobView, KeptResult, Note, NoteStore, Noted,
+    Notes, Outcome, Promoted, Rescue, Rescued, Settled, Settlement, Signalled, Wakeups,
 };
 use purlin_jobs::{
     Backoff, Event, Job, JobAdmin as _, JobContext, JobError, JobId, JobStore, Jobs, LeaseId,
@@ -72,6 +74,9 @@ pub(crate) struct Store {
     pub(crate) keeps_groups: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
+    forgets: Arc<AtomicBool>,
+    /// In transactions.
+    kept: Arc<Mutex<HashMap<JobId, Bytes>>>,
 }
 
 impl Store {
@@ -81,7 +86,14 @@ impl Store {
             keeps_groups: true,
             faults: Arc::default(),
             calls: Arc::default(),
+            forgets: Arc::default(),
+            kept: Arc::default(),
         }
+    }
+
+    /// It keeps no notes from now on.
+    pub(crate) fn forgets(&self) {
+        self.forgets.store(true, Ordering::Relaxed);
     }
 
     /// The next so many calls fail like this.
@@ -219,6 +231,53 @@ impl JobStore for Store {
     fn limits(&self) -> Option<&dyn LimitStore> {
         self.keeps_groups.then_some(&self.inner)
     }
+
+    fn notes(&self) -> Option<&dyn NoteStore> {
+        (!self.forgets.load(Ordering::Relaxed)).then_some(self)
+    }
+}
+
+#[async_trait]
+impl NoteStore for Store {
+    async fn recall(&self, job: JobId) -> Result<Option<Notes>, StoreError> {
+        self.call("recall", self.inner.recall(job)).await
+    }
+
+    async fn note(&self, lease: LeaseId, job: JobId, note: &Note) -> Result<Noted, StoreError> {
+        if self.is_taken_away("note") {
+            self.inner
+                .settle(
+                    lease,
+                    &[Settlement {
+                        id: job,
+                        outcome: Outcome::Release,
+                    }],
+                )
+                .await?;
+        }
+        self.call("note", self.inner.note(lease, job, note)).await
+    }
+
+    async fn signal(&self, job: JobId, name: &str, value: &Bytes) -> Result<Signalled, StoreError> {
+        self.call("signal", self.inner.signal(job, name, value))
+            .await
+    }
+
+    async fn result(&self, job: JobId) -> Result<Found, StoreError> {
+        let kept = self
+            .kept
+            .lock()
+            .expect("nobody panics with it")
+            .get(&job)
+            .cloned();
+        let found = async {
+            match kept {
+                Some(kept) => Ok(Found::Result(kept)),
+                None => self.inner.result(job).await,
+            }
+        };
+        self.call("result", found).await
+    }
 }
 
 /// A transaction that is committed as soon as it is used, or never.
@@ -255,6 +314,19 @@ impl TransactionalJobStore<Transaction> for Store {
             }
             Transaction::RolledBack => Ok(Settled::Applied),
         }
+    }
+
+    async fn keep_in(
+        &self,
+        transaction: &mut Transaction,
+        job: JobId,
+        result: &KeptResult,
+    ) -> Result<(), StoreError> {
+        if let Transaction::Committed = transaction {
+            let mut kept = self.kept.lock().expect("nobody panics with it");
+            kept.insert(job, result.value.clone());
+        }
+        Ok(())
     }
 }
 

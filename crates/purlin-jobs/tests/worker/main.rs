@@ -6,6 +6,7 @@ mod faults;
 mod layers;
 mod leases;
 mod limits;
+mod notes;
 mod outcomes;
 mod thread;
 mod transactions;

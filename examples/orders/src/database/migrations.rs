@@ -32,6 +32,13 @@ pub(super) const POSTGRES: Migrations = Migrations::new(
             include_str!("../../migrations/postgres/0004_receipts.sql"),
             include_str!("../../migrations/postgres/0004_receipts.down.sql"),
         ),
+        Migration::new(
+            5,
+            "webhooks",
+            1,
+            include_str!("../../migrations/postgres/0005_webhooks.sql"),
+            include_str!("../../migrations/postgres/0005_webhooks.down.sql"),
+        ),
     ],
 );
 
@@ -66,6 +73,13 @@ pub(super) const SQLITE: Migrations = Migrations::new(
             1,
             include_str!("../../migrations/sqlite/0004_receipts.sql"),
             include_str!("../../migrations/sqlite/0004_receipts.down.sql"),
+        ),
+        Migration::new(
+            5,
+            "webhooks",
+            1,
+            include_str!("../../migrations/sqlite/0005_webhooks.sql"),
+            include_str!("../../migrations/sqlite/0005_webhooks.down.sql"),
         ),
     ],
 );

@@ -1,9 +1,13 @@
+use std::time::Duration;
+
 use purlin_jobs::{
-    EnqueueError, Job, JobContext, Jobs, PostgresStore, SqliteStore, Worker, store::Settled,
+    EnqueueError, JobAdmin as _, JobContext, JobId, Jobs, NewJob, PostgresStore, SqliteStore,
+    Worker,
+    store::{JobView, Settled},
 };
 use purlin_store::StoreError;
 
-use super::{Connection, Database};
+use super::{Connection, Database, PURGE_BATCH};
 
 /// The queue of jobs, in the same database. Clones are of the same queue.
 #[derive(Debug, Clone)]
@@ -26,7 +30,7 @@ impl JobQueue {
     pub(crate) async fn enqueue_in(
         &self,
         connection: Connection<'_>,
-        job: impl Job,
+        job: impl Into<NewJob>,
     ) -> Result<(), EnqueueError> {
         match (self, connection) {
             (Self::Postgres(jobs), Connection::Postgres(c)) => jobs.enqueue_in(c, job).await?,
@@ -54,6 +58,30 @@ impl JobQueue {
         }
     }
 
+    /// A job and where it stands; `None` when it is done or was never there.
+    pub(crate) async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        match self {
+            Self::Postgres(jobs) => jobs.store().get(id).await,
+            Self::Sqlite(jobs) => jobs.store().get(id).await,
+        }
+    }
+
+    /// Tries a dead job again; `false` when it is not dead.
+    pub(crate) async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
+        match self {
+            Self::Postgres(jobs) => jobs.store().replay(id).await,
+            Self::Sqlite(jobs) => jobs.store().replay(id).await,
+        }
+    }
+
+    /// Deletes jobs that have been dead or cancelled for this long.
+    pub(crate) async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(jobs) => jobs.store().purge_finished(age, PURGE_BATCH).await,
+            Self::Sqlite(jobs) => jobs.store().purge_finished(age, PURGE_BATCH).await,
+        }
+    }
+
     /// A worker that has no handlers yet.
     pub(crate) fn worker(&self) -> Worker {
         match self {
@@ -64,7 +92,6 @@ impl JobQueue {
 
     #[cfg(test)]
     pub(crate) async fn counts(&self) -> Result<purlin_jobs::store::Counts, StoreError> {
-        use purlin_jobs::JobAdmin as _;
         match self {
             Self::Postgres(jobs) => jobs.store().counts(None).await,
             Self::Sqlite(jobs) => jobs.store().counts(None).await,

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use purlin_jobs::JobId;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
@@ -45,4 +46,14 @@ ids! {
     OrderId
     /// Names a payment.
     PaymentId
+    /// Names a webhook endpoint.
+    EndpointId
+    /// Names a webhook delivery, and the job that makes it.
+    DeliveryId
+}
+
+impl From<DeliveryId> for JobId {
+    fn from(id: DeliveryId) -> Self {
+        Self::from_uuid(id.0)
+    }
 }

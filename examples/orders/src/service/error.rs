@@ -7,7 +7,7 @@ use purlin_store::{StoreError, StoreErrorKind};
 use serde::Serialize;
 
 use crate::{
-    domain::{OrderStatus, PaymentId, ProductId},
+    domain::{OrderStatus, PaymentId, ProductId, Status},
     provider::ProviderError,
 };
 
@@ -139,6 +139,52 @@ pub(crate) enum Error {
         retry_after: Duration,
         source: ProviderError,
     },
+
+    /// There is no webhook endpoint with this id among those of the customer who asks.
+    #[error("no such webhook endpoint")]
+    #[problem(
+        status = 404,
+        slug = "webhook-endpoint-not-found",
+        title = "Webhook endpoint not found"
+    )]
+    EndpointNotFound,
+
+    /// The customer has as many webhook endpoints as one may have, which is `limit`.
+    #[error("{limit} webhook endpoints already")]
+    #[problem(
+        status = 409,
+        slug = "too-many-webhook-endpoints",
+        title = "Too many webhook endpoints"
+    )]
+    TooManyEndpoints {
+        #[problem(ext)]
+        limit: i64,
+    },
+
+    /// There is no webhook delivery with this id among those of the customer who asks.
+    #[error("no such webhook delivery")]
+    #[problem(
+        status = 404,
+        slug = "webhook-delivery-not-found",
+        title = "Webhook delivery not found"
+    )]
+    DeliveryNotFound,
+
+    /// Only a delivery that has failed for good can be replayed. `delivery_status` is what it is.
+    #[error("webhook delivery is not dead")]
+    #[problem(
+        status = 409,
+        slug = "webhook-delivery-not-dead",
+        title = "The webhook delivery is not dead"
+    )]
+    DeliveryNotDead {
+        #[problem(ext)]
+        delivery_status: Status,
+    },
+
+    #[error("no random bytes")]
+    #[problem(internal)]
+    Random(#[source] getrandom::Error),
 
     #[error("key of the charge is not the value of a header")]
     #[problem(internal)]

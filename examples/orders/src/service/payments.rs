@@ -12,7 +12,7 @@ use crate::{
     domain::{Customer, OrderId, OrderStatus, Payment, PaymentId, PaymentStatus, Timestamp},
     provider::{Charge, ChargeStatus, Provider, ProviderError},
     repository::{orders, payments},
-    service::{Error, unit_of_work},
+    service::{Error, Webhooks, unit_of_work},
 };
 
 /// What can be done with payments.
@@ -27,8 +27,8 @@ use crate::{
 ///   settled, so all who come meanwhile ask for the same charge, with the key of the first.
 /// - Asked again with that key, the provider tells what it did the first time. So a call that
 ///   breaks off after the charge is made good by the next one, whoever makes it.
-/// - What came of it is written once, in one transaction with the order's status. A refusal (402 or
-///   422) settles it too: nothing was charged, and the next payment is a new one.
+/// - What came of it is written once, in one transaction with the order's status and the webhooks
+///   that tell it. A refusal (402 or 422) settles it too: nothing was charged, and the next payment is a new one.
 ///
 /// An order may be cancelled while a charge is under way. A charge that turns out captured is then
 /// kept as `refund_due` and logged as an error. If nobody asks again, its row stays `started`: what
@@ -38,14 +38,21 @@ pub(crate) struct Payments {
     database: Database,
     clock: Arc<dyn Clock>,
     provider: Provider,
+    webhooks: Webhooks,
 }
 
 impl Payments {
-    pub(crate) fn new(database: Database, clock: Arc<dyn Clock>, provider: Provider) -> Self {
+    pub(crate) fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        provider: Provider,
+        webhooks: Webhooks,
+    ) -> Self {
         Self {
             database,
             clock,
             provider,
+            webhooks,
         }
     }
 
@@ -178,6 +185,18 @@ impl Payments {
                 StoreError::new(StoreErrorKind::Corrupt, "payments", "find again").into()
             });
         }
+        let settled = Payment {
+            status,
+            provider_ref: provider_ref.map(str::to_owned),
+            settled_by: Some(key.to_owned()),
+            ..payment.clone()
+        };
+        if status == PaymentStatus::Captured {
+            let connection = work.connection();
+            self.webhooks
+                .captured(connection, customer, &settled)
+                .await?;
+        }
         work.commit().await?;
         if status == PaymentStatus::RefundDue {
             tracing::error!(
@@ -185,12 +204,7 @@ impl Payments {
                 "captured for an order that is no longer pending: to be refunded"
             );
         }
-        Ok(Payment {
-            status,
-            provider_ref: provider_ref.map(str::to_owned),
-            settled_by: Some(key.to_owned()),
-            ..payment.clone()
-        })
+        Ok(settled)
     }
 }
 

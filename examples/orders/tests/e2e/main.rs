@@ -36,3 +36,4 @@ mod products;
 mod receipts;
 mod shutdown;
 mod start;
+mod webhooks;

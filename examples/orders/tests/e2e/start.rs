@@ -135,6 +135,7 @@ async fn check_config_prints_everything_but_secrets() {
          ORDERS_LOG           pretty\n\
          ORDERS_CORS_ORIGINS  none\n\
          ORDERS_PAYMENT_URL   built-in fake provider\n\
+         ORDERS_HOOK_ATTEMPTS 15\n\
          DATABASE_URL         sqlite:orders.db\n\
          REDIS_URL            none\n\
          RUST_LOG             info\n"

@@ -110,7 +110,12 @@ impl PostgresStore {
                 .bind(completion.fingerprint.as_bytes().as_slice())
                 .bind(micros(completion.retention))
                 .bind(&*completion.answer);
-            if self.execute(connection.as_deref_mut(), query).await? > 0 {
+            if self
+                .runner
+                .execute(connection.as_deref_mut(), query)
+                .await?
+                > 0
+            {
                 return Ok(Fenced::Applied);
             }
             let keep = Keep {
@@ -155,7 +160,8 @@ impl PostgresStore {
             .bind(keep.answer)
             .bind(keep.begun.as_ref());
         let row = self
-            .fetch(connection, query)
+            .runner
+            .fetch_optional(connection, query)
             .await?
             .ok_or(sqlx::Error::RowNotFound)?;
         Ok(if row.try_get("kept")? {

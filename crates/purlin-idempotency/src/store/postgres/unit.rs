@@ -41,13 +41,14 @@ impl PostgresStore {
     /// `None` when the work was done by somebody else since the statement began: the next one sees it.
     async fn try_begin(&self, id: &RecordId) -> Result<Option<Begun>, sqlx::Error> {
         // Dropped without the commit, it is rolled back while nobody waits for it.
-        let mut transaction = self.begin(self.begin).await?;
+        let mut transaction = self.runner.begin(self.begin).await?;
         let query = self
             .query(&self.sql.begin)
             .bind(id.as_bytes().as_slice())
             .bind(self.lock_key(id));
         let row = self
-            .fetch(Some(&mut *transaction), query)
+            .runner
+            .fetch_optional(Some(&mut *transaction), query)
             .await?
             .ok_or(sqlx::Error::RowNotFound)?;
         let record = Record::read(&row)?.filter(|record| !record.expired);

@@ -105,21 +105,28 @@ impl JobAdmin for PostgresStore {
                     .query(&self.sql.purge_finished)
                     .bind(interval(age.min(OLDEST)))
                     .bind(i64::from(batch));
-                let purged = super::saturating(self.execute(query).await?);
+                let row = self.fetch_one(None, query).await?;
+                let purged = super::saturating(row::count(&row, "purged")?);
                 left -= purged;
                 if purged < batch || left == 0 {
                     break;
                 }
             }
-            loop {
-                let batch = left.min(BATCH);
-                let query = self.query(&self.sql.purge_keys).bind(i64::from(batch));
-                let purged = super::saturating(self.execute(query).await?);
-                left -= purged;
-                if purged < batch || left == 0 {
-                    return Ok::<_, sqlx::Error>(u64::from(limit - left));
+            let keys = || self.query(&self.sql.purge_keys);
+            let results = || self.query(&self.sql.purge_results);
+            let notes = || sqlx::query(self.sql.purge_notes.clone());
+            let purges: [&(dyn Fn() -> _ + Sync); 3] = [&keys, &results, &notes];
+            for purge in purges {
+                while left > 0 {
+                    let batch = left.min(BATCH);
+                    let purged = self.execute(purge().bind(i64::from(batch))).await?;
+                    left -= super::saturating(purged);
+                    if purged < u64::from(batch) {
+                        break;
+                    }
                 }
             }
+            Ok::<_, sqlx::Error>(u64::from(limit - left))
         })
         .await
     }

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::limits::{at_most, burst, every};
 use super::{NAME, PostgresStore, interval, row};
-use crate::store::{Enqueued, Entry, Settled, TransactionalJobStore};
+use crate::store::{
+    Enqueued, Entry, KeptResult, Note, Noted, Notes, Settled, TransactionalJobStore,
+};
 use crate::{Group, JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
 
 #[async_trait]
@@ -34,6 +36,36 @@ impl TransactionalJobStore<PgConnection> for PostgresStore {
     ) -> Result<Settled, StoreError> {
         let completed = self.complete_joined(connection, lease, job);
         deadline(NAME, "complete in", self.timeout, completed).await
+    }
+
+    async fn recall_in(
+        &self,
+        connection: &mut PgConnection,
+        job: JobId,
+    ) -> Result<Option<Notes>, StoreError> {
+        let notes = self.notes_of(Some(connection), job);
+        deadline(NAME, "recall in", self.timeout, notes).await
+    }
+
+    async fn note_in(
+        &self,
+        connection: &mut PgConnection,
+        lease: LeaseId,
+        job: JobId,
+        note: &Note,
+    ) -> Result<Noted, StoreError> {
+        let noted = self.note_joined(connection, lease, job, note);
+        deadline(NAME, "note in", self.timeout, noted).await
+    }
+
+    async fn keep_in(
+        &self,
+        connection: &mut PgConnection,
+        job: JobId,
+        result: &KeptResult,
+    ) -> Result<(), StoreError> {
+        let kept = self.keep_joined(connection, job, result);
+        deadline(NAME, "keep in", self.timeout, kept).await
     }
 }
 

@@ -144,6 +144,6 @@ pub(super) fn state_number(state: State) -> i16 {
     }
 }
 
-fn corrupt(what: &'static str) -> sqlx::Error {
+pub(super) fn corrupt(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(BoxDynError::from(what))
 }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::{PostgresStore, interval, row};
-use crate::store::{Failure, Outcome, Settled, Settlement};
+use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
 impl PostgresStore {
@@ -38,6 +38,10 @@ impl PostgresStore {
                 .into_iter()
                 .map(|(_, after, error)| (after, error))
                 .unzip();
+            let results = firsts.iter().map(|first| result(&first.outcome));
+            let results: Vec<_> = results.collect();
+            let value = |kept: &Option<&KeptResult>| kept.map(|kept| kept.value.to_vec());
+            let ttl = |kept: &Option<&KeptResult>| kept.map(|kept| interval(kept.ttl));
             self.query(&self.sql.settle)
                 .bind(lease.as_uuid())
                 .bind(ids)
@@ -45,10 +49,17 @@ impl PostgresStore {
                 .bind(afters)
                 .bind(errors)
                 .bind(&*self.channel)
+                .bind(Vec::from_iter(
+                    firsts.iter().map(|first| signals(&first.outcome)),
+                ))
+                .bind(Vec::from_iter(results.iter().map(value)))
+                .bind(Vec::from_iter(results.iter().map(ttl)))
         };
         let row = self.fetch_one(None, query).await?;
         self.heard(&row)?;
-        if firsts.iter().any(|first| first.outcome == Outcome::Release) {
+        let may_be_ready =
+            |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
+        if firsts.iter().any(|first| may_be_ready(&first.outcome)) {
             self.low_water.forget(None);
         }
         let mut applied: HashSet<JobId> = row::ids(&row)?.into_iter().collect();
@@ -97,5 +108,21 @@ fn columns(outcome: &Outcome) -> (i16, Option<PgInterval>, Option<String>) {
         Outcome::Cancelled => (3, None, None),
         Outcome::Snooze { after } => (4, Some(interval(*after)), None),
         Outcome::Release => (5, None, None),
+        Outcome::DoneWith(_) => (-1, None, None),
+        Outcome::Await { up_to, .. } => (6, Some(interval(*up_to)), None),
+    }
+}
+
+fn result(outcome: &Outcome) -> Option<&KeptResult> {
+    match outcome {
+        Outcome::DoneWith(result) => Some(result),
+        _ => None,
+    }
+}
+
+fn signals(outcome: &Outcome) -> Option<i32> {
+    match outcome {
+        Outcome::Await { signals, .. } => Some(i32::try_from(*signals).unwrap_or(i32::MAX)),
+        _ => None,
     }
 }

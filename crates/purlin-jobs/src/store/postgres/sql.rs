@@ -35,9 +35,9 @@ const ADMIT: &str = "admitted as materialized (
 const ADMITTED: &str = "coalesce((select a.admitted from admitted a), 0) as admitted,
     (select a.due_in from admitted a) as due_in";
 
-/// What never changes of a job.
+/// What no attempt changes of a job.
 const FIXED: &str =
-    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span,
+    "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span, notes,
     queue, kind, payload, traceparent, unique_key, group_name, group_limits";
 
 /// What changes when its work goes wrong.
@@ -141,7 +141,8 @@ owned as (
 const REPLACE: &str = "with {spot},
 gone as (
     delete from {jobs} j where j.id = $2 and exists (select from owned)
-    returning j.id, j.group_name),
+    returning j.id, j.notes, j.group_name),
+{forgotten},
 {posted},
 moved as (
     update {unique} u set job = $3, until = {now} + $5::interval
@@ -230,7 +231,8 @@ const SETTLE_DONE: &str = "with held as materialized (
 gone as (
     delete from {jobs} where id = any (array (
         select unnest($3::uuid[]) intersect select unnest(held.ids) from held))
-    returning id, unique_key, unique_span, group_name),
+    returning id, unique_key, unique_span, notes, group_name),
+{forgotten},
 freed as (
     delete from {unique}
     where key = any (array (select unique_key from gone where unique_span < 2))
@@ -249,6 +251,9 @@ const REST_OF_DONE: &str = "select unnest(held.ids) from held except select id f
 /// and `state`: 3 dead, 4 cancelled, 5 done; null if they shall wait again, for `after` if that is not null.
 const MOVED: &str = "gone as (
     delete from {jobs} where id = any (array (select id from found where state is not null))),
+forgotten_notes as (
+    delete from {notes} where job = any (array (
+        select id from found where state = 5 and notes is not null))),
 ended as (
     insert into {finished} ({fixed}, {told}, state, ended_at)
     select {fixed}, {told}, state, {now} from found where state in (3, 4)),
@@ -284,23 +289,31 @@ later as (
     select id, {now} + after
     from found where state is null and after is not null)";
 
-/// Outcomes: 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release.
+/// Outcomes: -1 done with a result, 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release, 6 await. Who
+/// signals locks the row of the job too: how many have come is read under that lock.
 const SETTLE: &str = "with held as materialized (
     select l.ids from {leases} l where l.id = $2 for no key update),
 said as materialized (
-    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[])
-        as s(job, outcome, after, reason)
+    select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[],
+            $8::integer[], $9::bytea[], $10::interval[])
+        as s(job, outcome, after, reason, signals, result, ttl)
     where s.job = any (array (select unnest(held.ids) from held))),
 found as materialized (
-    select {fixed}, outcome, after, crashes,
+    select {fixed}, outcome, crashes,
+        case when outcome = 6 and notes > signals then null else after end as after,
         least(failures + (outcome in (1, 2))::integer, 32767)::smallint as failures,
         case when outcome in (1, 2) then {now} else failed_at end as failed_at,
         case when outcome in (1, 2) then reason else error end as error,
-        case when outcome = 0 then 5 when outcome = 2 then 3
+        case when outcome <= 0 then 5 when outcome = 2 then 3
             when outcome = 3 or is_cancelled then 4 end as state
     from said join {jobs} j on j.id = said.job
     for update of j),
 {moved},
+kept as (
+    insert into {results} (job, expires_at, value)
+    select s.job, {now} + s.ttl, s.result from said s
+    where s.outcome = -1 and s.job = any (array (select id from found))
+    on conflict (job) do update set expires_at = excluded.expires_at, value = excluded.value),
 {drop_lease},
 shrunk as (
     update {leases} set ids = array ({rest})
@@ -321,7 +334,8 @@ const COMPLETE_IN: &str = "with still as materialized (
     select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
 gone as (
     delete from {jobs} j where j.id = $2 and exists (select from still)
-    returning j.id, j.unique_key, j.unique_span, j.group_name),
+    returning j.id, j.unique_key, j.unique_span, j.notes, j.group_name),
+{forgotten},
 {posted},
 freed as (
     delete from {unique} u using gone g
@@ -610,17 +624,122 @@ const LIMIT_QUEUE: &str = "with limited as (
     returning name)
 select pg_notify('{channel}', name)::text as told from limited";
 
-const PURGE_FINISHED: &str = "delete from {finished} where id = any (array (
-    select first.id from (
-        select f.id from {finished} f where f.ended_at <= {now} - $2::interval
-        order by f.ended_at limit 1000 for update skip locked) first
-    limit $3))";
+const PURGE_FINISHED: &str = "with gone as (
+    delete from {finished} where id = any (array (
+        select first.id from (
+            select f.id from {finished} f where f.ended_at <= {now} - $2::interval
+            order by f.ended_at limit 1000 for update skip locked) first
+        limit $3))
+    returning id, notes),
+{forgotten}
+select count(*) as purged from gone";
 
 const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
     select first.key from (
         select u.key from {unique} u where u.until <= {now}
         order by u.until limit 1000 for update skip locked) first
     limit $2))";
+
+const PURGE_RESULTS: &str = "delete from {results} where job = any (array (
+    select first.job from (
+        select r.job from {results} r where r.expires_at <= {now}
+        order by r.expires_at limit 1000 for update skip locked) first
+    limit $2))";
+
+/// Notes that were kept while their job was being done, which is the one moment when that overlooks
+/// them. All notes are read.
+const PURGE_NOTES: &str = "delete from {notes} where ctid = any (array (
+    select first.ctid from (
+        select n.ctid from {notes} n
+        where (select j.enqueued_at from {jobs} j where j.id = n.job) is distinct from n.enqueued_at
+            and (select f.enqueued_at from {finished} f where f.id = n.job)
+                is distinct from n.enqueued_at
+        limit 1000) first
+    limit $1))";
+
+/// The notes of jobs in `gone` that have some.
+const FORGOTTEN: &str = "forgotten_notes as (
+    delete from {notes}
+    where job = any (array (select id from gone where notes is not null)))";
+
+/// Keeps a note of a job `$3` under the lease `$2`. The job is locked first, so that whoever has ended
+/// its lease meanwhile has committed, and what is read of the lease under a lock is how it is then.
+const NOTE: &str = "with job as materialized (
+    select j.id, j.enqueued_at from {jobs} j where j.id = $3 and exists (
+        select from {leases} l where l.id = $2 and $3 = any (l.ids))
+    for no key update),
+still as materialized (
+    select l.id from {leases} l
+    where l.id = $2 and $3 = any (l.ids) and exists (select from job)
+    for key share skip locked),
+flagged as (
+    update {jobs} set notes = 0
+    where id = $3 and notes is null and exists (select from still)),
+kept as (
+    insert into {notes} (job, enqueued_at, kind, name, value, due_at)
+    select id, enqueued_at, $4, $5, $6, {now} + $7::interval from job
+    where exists (select from still)
+    on conflict (job, enqueued_at, kind, name) do {conflict}
+    returning job)
+select exists (select from still) as is_held, exists (select from kept) as is_kept";
+
+const NOTES: &str = "with job as materialized (
+    select j.id, j.enqueued_at, j.notes from {jobs} j where j.id = $2
+    union all
+    select f.id, f.enqueued_at, f.notes from {finished} f where f.id = $2)
+select coalesce(j.notes, 0) as signals, n.kind, n.name, n.value, n.due_at - {now} as due_in
+from job j left join (select * from {notes} where job = $2) n on n.enqueued_at = j.enqueued_at
+order by n.kind, n.name";
+
+/// Whoever has this lock signals with a snapshot that is newer, and sees where the job waits.
+const LOCK_TO_SIGNAL: &str = "with job as materialized (
+    select j.id from {jobs} j where j.id = $1 for no key update)
+select exists (select from job) as is_there,
+    exists (select from {jobs} j where j.id = $1) as was_there,
+    exists (select from {finished} f where f.id = $1) as has_ended";
+
+/// `$6`: the signal was kept by a call before, which could not make the job ready. `is_busy`: neither can this
+/// one, since somebody else moves the job.
+const SIGNAL: &str = "with job as materialized (
+    select j.id, j.enqueued_at, j.priority, j.queue, j.kind, j.group_name
+    from {jobs} j where j.id = $2),
+kept as (
+    insert into {notes} (job, enqueued_at, kind, name, value)
+    select id, enqueued_at, 3, $3, $4 from job
+    on conflict (job, enqueued_at, kind, name) do nothing
+    returning job),
+counted as (
+    update {jobs} set notes = coalesce(notes, 0) + 1 where id = $2 and exists (select from kept)),
+waits as materialized (
+    select n.job from {notes} n join job j on n.enqueued_at = j.enqueued_at
+    where n.job = $2 and n.kind = 2 and n.name = $3 and ($6 or exists (select from kept))),
+awake as (
+    delete from {scheduled} where id = any (array (
+        select s.id from {scheduled} s where s.id = $2 and exists (select from waits)
+        for update skip locked))
+    returning id),
+placed as (
+    insert into {ready} (queue, rank, id, kind)
+    select queue, enqueued_at + priority * {step}, id, kind from job
+    where exists (select from awake) and group_name is null),
+stirred as (
+    insert into {held} (group_name, rank, id)
+    select group_name, enqueued_at + priority * {step}, id from job
+    where exists (select from awake) and group_name is not null
+    returning group_name),
+{admitting}
+select {admission}, exists (select from kept) as is_kept, exists (select from awake) as is_awake,
+    exists (select from waits) and not exists (select from awake)
+        and exists (select from {scheduled} s where s.id = $2) as is_busy,
+    case when exists (select from awake) then pg_notify($5, '')::text end as told";
+
+const RESULT: &str = "select
+    (select r.value from {results} r where r.job = $2 and r.expires_at > {now}) as value,
+    exists (select from {jobs} j where j.id = $2) as is_pending";
+
+const KEEP_IN: &str = "insert into {results} (job, expires_at, value)
+    values ($2, {now} + $3::interval, $4)
+    on conflict (job) do update set expires_at = excluded.expires_at, value = excluded.value";
 
 /// The most rows that one statement purges or promotes: the numbers in the texts above.
 pub(super) const BATCH: u32 = 1_000;
@@ -662,6 +781,15 @@ pub(super) struct Statements {
     pub(super) limit_group: SqlStr,
     pub(super) group: SqlStr,
     pub(super) limit_queue: SqlStr,
+    pub(super) purge_results: SqlStr,
+    pub(super) purge_notes: SqlStr,
+    pub(super) note: SqlStr,
+    pub(super) report: SqlStr,
+    pub(super) notes: SqlStr,
+    pub(super) lock_to_signal: SqlStr,
+    pub(super) signal: SqlStr,
+    pub(super) result: SqlStr,
+    pub(super) keep_in: SqlStr,
 }
 
 impl Statements {
@@ -680,6 +808,8 @@ impl Statements {
             "groups",
             "mail",
             "admit",
+            "notes",
+            "results",
         ]
         .map(|table| {
             let name = format!("{}.purlin_jobs_{table}", schema.quoted());
@@ -697,6 +827,7 @@ impl Statements {
                 .replace("{admission}", ADMITTED)
                 .replace("{window}", &window.to_string())
                 .replace("{channel}", &channel)
+                .replace("{forgotten}", FORGOTTEN)
                 .replace("{view}", VIEW)
                 .replace("{where}", WHERE)
                 .replace("{fixed}", FIXED)
@@ -761,6 +892,15 @@ impl Statements {
             limit_group: text(LIMIT_GROUP),
             group: text(GROUP),
             limit_queue: text(LIMIT_QUEUE),
+            purge_results: text(PURGE_RESULTS),
+            purge_notes: text(PURGE_NOTES),
+            note: text(&NOTE.replace("{conflict}", "nothing")),
+            report: text(&NOTE.replace("{conflict}", "update set value = excluded.value")),
+            notes: text(NOTES),
+            lock_to_signal: text(LOCK_TO_SIGNAL),
+            signal: text(SIGNAL),
+            result: text(RESULT),
+            keep_in: text(KEEP_IN),
         }
     }
 }

@@ -97,7 +97,11 @@ impl JobAdmin for SqliteStore {
             let now = self.now();
             let ended = now.saturating_sub(micros(age));
             let mut purged = 0;
-            for (statement, before) in [(sql::PURGE_JOBS, ended), (sql::PURGE_KEYS, now)] {
+            for (statement, before) in [
+                (sql::PURGE_JOBS, ended),
+                (sql::PURGE_KEYS, now),
+                (sql::PURGE_RESULTS, now),
+            ] {
                 let left = i64::from(limit) - purged;
                 let purge = sqlx::query(statement).bind(before).bind(left);
                 let rows = purge.execute(&mut *write).await?.rows_affected();
@@ -226,7 +230,7 @@ async fn replay(
 }
 
 /// With the group.
-async fn state(
+pub(super) async fn state(
     connection: &mut SqliteConnection,
     id: JobId,
 ) -> Result<(Option<State>, Option<String>), StoreError> {

@@ -7,9 +7,9 @@ use sqlx::SqliteConnection;
 
 use super::adding::json;
 use super::groups::{Stirred, by_group, free_slots};
-use super::row::{Micros, after, hex, job_id, list};
-use super::sql;
-use crate::store::{Failure, Outcome, Settled, Settlement};
+use super::row::{self, Micros, after, hex, job_id, list};
+use super::{notes, sql};
+use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
 pub(super) async fn settle(
@@ -37,6 +37,7 @@ pub(super) async fn settle(
     let groups = by_group(leased);
     let mut leased: HashSet<JobId> = ids.into_iter().collect();
     let ids = list(leased.iter().map(JobId::as_uuid));
+    let heard = heard_more(connection, settlements).await?;
     let mut changes = Changes {
         has_groups: !groups.is_empty(),
         ..Changes::default()
@@ -44,7 +45,7 @@ pub(super) async fn settle(
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         settled.push(if leased.remove(&settlement.id) {
-            changes.add(settlement, now);
+            changes.add(settlement, &heard, now);
             Settled::Applied
         } else {
             Settled::Stale
@@ -57,6 +58,35 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
+#[derive(Serialize)]
+struct Known {
+    id: String,
+    signals: u32,
+}
+
+/// Which of those jobs that wait for a signal have got one more than the attempt knew of.
+async fn heard_more(
+    connection: &mut SqliteConnection,
+    settlements: &[Settlement],
+) -> Result<HashSet<JobId>, StoreError> {
+    let known = |settlement: &Settlement| match settlement.outcome {
+        Outcome::Await { signals, .. } => Some(Known {
+            id: hex(settlement.id.as_uuid()),
+            signals,
+        }),
+        _ => None,
+    };
+    let known: Vec<_> = settlements.iter().filter_map(known).collect();
+    if known.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let heard: Vec<Vec<u8>> = sqlx::query_scalar(sql::HEARD_MORE)
+        .bind(json(&known)?)
+        .fetch_all(connection)
+        .await?;
+    Ok(row::job_ids(&heard)?.into_iter().collect())
+}
+
 /// What becomes of jobs that are in no lease any more.
 #[derive(Default)]
 struct Changes {
@@ -65,6 +95,7 @@ struct Changes {
     released: Vec<JobId>,
     changed: Vec<Change>,
     has_groups: bool,
+    results: Vec<(JobId, KeptResult)>,
 }
 
 #[derive(Serialize)]
@@ -76,7 +107,7 @@ struct Change {
 }
 
 impl Changes {
-    fn add(&mut self, settlement: &Settlement, now: Micros) {
+    fn add(&mut self, settlement: &Settlement, heard: &HashSet<JobId>, now: Micros) {
         let id = settlement.id;
         let mut change = Change {
             id: hex(id.as_uuid()),
@@ -86,7 +117,14 @@ impl Changes {
         };
         match &settlement.outcome {
             Outcome::Done => return self.done.push(id),
-            Outcome::Retry { after: later, .. } | Outcome::Snooze { after: later } => {
+            Outcome::DoneWith(result) => {
+                self.results.push((id, result.clone()));
+                return self.done.push(id);
+            }
+            Outcome::Await { .. } if heard.contains(&id) => self.released.push(id),
+            Outcome::Retry { after: later, .. }
+            | Outcome::Snooze { after: later }
+            | Outcome::Await { up_to: later, .. } => {
                 change.run_at = Some(after(now, *later));
                 self.put_off.push(id);
             }
@@ -128,6 +166,9 @@ impl Changes {
                 let write = sqlx::query(statement).bind(ids);
                 write.execute(&mut *connection).await?;
             }
+        }
+        for (job, result) in &self.results {
+            notes::keep(connection, *job, result, now).await?;
         }
         let free = sqlx::query(sql::FREE_KEYS).bind(ids);
         free.execute(connection).await?;

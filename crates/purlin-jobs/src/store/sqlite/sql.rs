@@ -479,6 +479,52 @@ pub(super) const PURGE_JOBS: &str = "
 delete from purlin_jobs where id in (
     select id from purlin_jobs where finished_at <= ?1 order by finished_at limit ?2)";
 
+pub(super) const PURGE_RESULTS: &str = "
+delete from purlin_jobs_results where job in (
+    select job from purlin_jobs_results where expires_at <= ?1 order by expires_at limit ?2)";
+
+pub(super) const KEEP_RESULT: &str = "
+insert into purlin_jobs_results (job, expires_at, value) values (?1, ?2, ?3)
+on conflict (job) do update set expires_at = excluded.expires_at, value = excluded.value";
+
+/// The result of a job, and whether that is still to end.
+pub(super) const RESULT: &str = "
+select (select value from purlin_jobs_results where job = ?1 and expires_at > ?2),
+    exists (select 1 from purlin_jobs where id = ?1 and finished_as is null)";
+
+pub(super) const IS_LEASED: &str =
+    "select exists (select 1 from purlin_jobs_leased where lease = ?1 and job = ?2)";
+
+pub(super) const NOTE: &str = "
+insert into purlin_jobs_notes (job, kind, name, value, due_at) values (?1, ?2, ?3, ?4, ?5)
+on conflict (job, kind, name) do nothing";
+
+/// The same, over what is there.
+pub(super) const REPORT: &str = "
+insert into purlin_jobs_notes (job, kind, name, value, due_at) values (?1, ?2, ?3, ?4, ?5)
+on conflict (job, kind, name) do update set value = excluded.value";
+
+/// Says that a job has notes, and of how many signals more.
+pub(super) const HAS_NOTES: &str = "
+update purlin_jobs set notes = coalesce(notes, 0) + ?2 where id = ?1 and (notes is null or ?2 > 0)";
+
+pub(super) const NOTES: &str = "
+select coalesce(job.notes, 0), note.kind, note.name, note.value, note.due_at
+from purlin_jobs job left join purlin_jobs_notes note on note.job = job.id
+where job.id = ?1
+order by note.kind, note.name";
+
+pub(super) const IS_WAITING: &str = "
+select exists (select 1 from purlin_jobs_notes where job = ?1 and kind = 2 and name = ?2)";
+
+/// Puts a job where it stood when it was enqueued.
+pub(super) const BACK: &str = "update purlin_jobs set run_at = enqueued_at where id = ?1";
+
+/// Those jobs that have got more signals than is said of them.
+pub(super) const HEARD_MORE: &str = "
+select job.id from json_each(?1) cross join purlin_jobs job on job.id = unhex(value ->> 'id')
+where job.notes > (value ->> 'signals')";
+
 pub(super) const PURGE_KEYS: &str = "
 delete from purlin_jobs_unique where key in (
     select key from purlin_jobs_unique where until <= ?1 order by until limit ?2)";

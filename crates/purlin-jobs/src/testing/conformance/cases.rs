@@ -137,6 +137,55 @@ macro_rules! transactional_store_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of the contract of [`NoteStore`](crate::store::NoteStore).
+///
+/// Takes a future of an `Option` of a [`Harness`](crate::testing::conformance::Harness), which is made
+/// anew for each case; `None` skips it.
+#[macro_export]
+macro_rules! note_store_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_note_is_as_it_was_given
+            a_note_that_is_kept_stays
+            progress_is_what_was_reported_last
+            a_note_needs_the_lease
+            notes_outlive_an_attempt
+            notes_go_with_their_job
+            a_result_is_there_when_its_job_is_done
+            a_job_may_leave_no_result
+            a_lost_lease_leaves_no_result
+            results_of_the_past_are_purged
+            a_signal_is_kept_for_its_job
+            a_signal_makes_a_waiting_job_ready
+            a_signal_is_kept_once
+            an_ended_job_takes_no_signal
+            a_signal_before_the_settlement_is_not_missed
+            a_job_that_is_to_be_cancelled_does_not_wait
+            a_signal_and_a_wait_never_miss_each_other
+            a_signal_and_whoever_moves_the_job_exclude_each_other
+            a_signal_is_of_one_job_only
+            a_dropped_signal_is_all_or_nothing
+        }
+    };
+}
+
+/// One `#[tokio::test]` for each clause of what [`TransactionalJobStore`](crate::TransactionalJobStore)
+/// says of notes.
+///
+/// Takes a future of an `Option` of a
+/// [`TransactionalHarness`](crate::testing::conformance::TransactionalHarness), which is made anew for
+/// each case; `None` skips it.
+#[macro_export]
+macro_rules! transactional_note_store_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_note_is_there_when_its_transaction_commits
+            a_note_in_a_transaction_needs_the_lease
+            a_result_is_there_when_its_transaction_commits
+        }
+    };
+}
+
 /// One `#[tokio::test]` for each clause of the contract of [`LimitStore`](crate::LimitStore).
 ///
 /// Takes what [`store_conformance`](crate::store_conformance) takes.

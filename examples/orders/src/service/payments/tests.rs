@@ -26,8 +26,10 @@ async fn whoever_comes_next_finishes(url: DatabaseUrl) {
     let database = Database::open(&url).await.unwrap();
     let clock = Arc::new(SystemClock);
     let products = Products::new(database.clone(), clock.clone());
-    let orders = Orders::new(database.clone(), database.job_queue(), clock.clone());
-    let payments = Payments::new(database, clock, Provider::new(provider_url));
+    let queue = database.job_queue();
+    let orders = Orders::new(database.clone(), queue.clone(), clock.clone());
+    let webhooks = Webhooks::new(database.clone(), queue, clock.clone(), 1);
+    let payments = Payments::new(database, clock, Provider::new(provider_url), webhooks);
     let customer = Customer::demo();
     let mug = NewProduct {
         name: "Mug".to_owned(),

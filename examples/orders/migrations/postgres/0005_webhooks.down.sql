@@ -1,0 +1,2 @@
+drop table {schema}.webhook_deliveries;
+drop table {schema}.webhook_endpoints;
