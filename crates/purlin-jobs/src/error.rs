@@ -99,6 +99,9 @@ pub enum EnqueueError {
     /// The name of the kind is empty or longer than 128 bytes.
     #[error("the kind of a job must have 1 to 128 bytes")]
     Kind,
+    /// The name of the group is empty, longer than 128 bytes, or has a NUL.
+    #[error("the name of a group must have 1 to 128 bytes and no nul")]
+    Group,
     /// The store did not take it. Whether it is there is known by [`StoreError::kind`]: enqueue
     /// it again under the same id to be sure.
     #[error(transparent)]

@@ -7,6 +7,7 @@ mod context;
 #[cfg(feature = "cron")]
 mod cron;
 mod error;
+mod group;
 mod handler;
 mod id;
 mod job;
@@ -36,6 +37,7 @@ pub use cron::Cron;
 pub use error::{ConfigError, EnqueueError, NoteError, WorkerError};
 #[cfg(feature = "cron")]
 pub use error::{CronError, ScheduleError};
+pub use group::{Group, Limits, Rate};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
@@ -56,6 +58,6 @@ pub use store::PostgresStore;
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};
+pub use store::{JobAdmin, JobStore, LimitStore, MemoryStore, TransactionalJobStore};
 pub use unique::{OnConflict, Span, Unique, UniqueKey};
 pub use worker::{Emptied, Health, HeartbeatFuture, LoopHealth, Worker, WorkerHandle};

@@ -6,6 +6,7 @@
 //!
 //! | state | where from | where to |
 //! |---|---|---|
+//! | held | what has a [`Group`](crate::Group) and would be ready: it waits in the line of its group ([`LimitStore`]) | ready, cancelled, replaced |
 //! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay`, `signal` | leased, cancelled, replaced |
 //! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze, await) | ready, cancelled, replaced |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
@@ -31,14 +32,15 @@
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod ear;
+mod limits;
 mod memory;
 mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
-mod schedules;
 #[cfg(feature = "redis")]
 mod redis;
+mod schedules;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -49,6 +51,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_store::StoreError;
 
+pub use self::limits::{GroupView, LimitStore};
 pub use self::memory::MemoryStore;
 pub(crate) use self::notes::no_notes;
 pub use self::notes::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled};
@@ -58,9 +61,9 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
-pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};
@@ -127,6 +130,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
 
     /// What it keeps of schedules; `None` when it keeps none.
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        None
+    }
+
+    /// Groups and the rates of queues, if it keeps them.
+    fn limits(&self) -> Option<&dyn LimitStore> {
         None
     }
 

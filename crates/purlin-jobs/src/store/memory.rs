@@ -1,3 +1,4 @@
+mod groups;
 mod notes;
 mod schedules;
 
@@ -8,11 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
 
+use self::groups::{Line, Pace, until};
 use self::notes::Remembered;
+use super::limits::GROUP_WINDOW;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled,
-    Settlement, State, Wake, Wakeups,
+    KeptResult, LimitStore, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore,
+    Settled, Settlement, State, Wake, Wakeups,
 };
 use crate::watched::Watched;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
@@ -32,6 +35,7 @@ pub struct MemoryStore {
     /// How many calls there were that may have made a job ready.
     changes: Arc<Watched<u64>>,
     clock: Arc<dyn Clock>,
+    window: u32,
 }
 
 impl MemoryStore {
@@ -42,6 +46,7 @@ impl MemoryStore {
             shelf: Arc::default(),
             changes: Arc::default(),
             clock: Arc::new(SystemClock),
+            window: GROUP_WINDOW,
         }
     }
 
@@ -49,6 +54,13 @@ impl MemoryStore {
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.max(1);
         self
     }
 
@@ -87,6 +99,12 @@ struct Shelf {
     unique: BTreeMap<UniqueKey, Holder>,
     paused: HashSet<QueueName>,
     schedules: BTreeMap<String, schedules::Schedule>,
+    groups: BTreeMap<String, Line>,
+    /// Groups that may have to admit jobs when the call ends.
+    stirred: BTreeSet<String>,
+    /// The earliest time to look at a group again that nobody has asked for yet.
+    told_due: Option<Micros>,
+    paces: BTreeMap<QueueName, Pace>,
     /// Until when each is kept.
     results: BTreeMap<JobId, (KeptResult, Micros)>,
 }
@@ -109,6 +127,7 @@ enum Place {
     Leased { is_cancelled: bool },
     Dead { at: Micros },
     Cancelled { at: Micros },
+    Held { run_at: Micros },
 }
 
 impl Place {
@@ -119,6 +138,7 @@ impl Place {
             Self::Leased { .. } => State::Leased,
             Self::Dead { .. } => State::Dead,
             Self::Cancelled { .. } => State::Cancelled,
+            Self::Held { .. } => State::Held,
         }
     }
 }
@@ -140,16 +160,23 @@ struct Holder {
 impl Shelf {
     /// Puts a job that is nowhere where it belongs, and frees its unique key if that is over by now.
     fn place(&mut self, id: JobId, place: Place) {
+        if !matches!(place, Place::Leased { .. }) {
+            self.free_slot(id);
+        }
         let Some(row) = self.jobs.get_mut(&id) else {
             return;
         };
         row.place = place;
         match place {
-            Place::Ready { run_at } => {
-                let options = &row.entry.options;
-                let rank = run_at.saturating_add(micros(options.priority.offset()));
-                let queue = self.ready.entry(options.queue.clone()).or_default();
-                queue.insert((rank, id));
+            Place::Ready { run_at } | Place::Held { run_at } => {
+                let rank = run_at.saturating_add(micros(row.entry.options.priority.offset()));
+                if self.hold(id, rank) {
+                    if let Some(row) = self.jobs.get_mut(&id) {
+                        row.place = Place::Held { run_at };
+                    }
+                } else {
+                    self.make_ready(id, run_at);
+                }
             }
             Place::Scheduled { run_at } => {
                 self.scheduled.insert((run_at, id));
@@ -174,6 +201,10 @@ impl Shelf {
                 if let Some(queue) = self.ready.get_mut(&options.queue) {
                     queue.remove(&(rank, id));
                 }
+            }
+            Place::Held { run_at } => {
+                let rank = run_at.saturating_add(micros(options.priority.offset()));
+                self.unhold(id, rank);
             }
             Place::Scheduled { run_at } => {
                 self.scheduled.remove(&(run_at, id));
@@ -234,12 +265,16 @@ impl Shelf {
         let mut replaced = None;
         if let Some(holder) = self.holder(&unique.key, now) {
             let waits = self.jobs.get(&holder).is_some_and(|row| {
-                matches!(row.place, Place::Ready { .. } | Place::Scheduled { .. })
+                matches!(
+                    row.place,
+                    Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. }
+                )
             });
             if unique.on_conflict == OnConflict::Keep || !waits || added.contains(&holder) {
                 return Err(holder);
             }
             self.unplace(holder);
+            self.free_slot(holder);
             self.jobs.remove(&holder);
             replaced = Some(holder);
         }
@@ -281,6 +316,7 @@ impl Shelf {
             },
         );
         added.insert(id);
+        self.declare(id);
         if run_at <= now {
             self.place(id, Place::Ready { run_at: now });
         } else {
@@ -292,7 +328,7 @@ impl Shelf {
         }
     }
 
-    fn lease(&mut self, claim: &Claim) {
+    fn lease(&mut self, claim: &Claim, now: Micros) {
         let mut taken = Vec::new();
         if !self.paused.contains(&claim.queue) {
             let queue = self.ready.entry(claim.queue.clone()).or_default();
@@ -301,7 +337,9 @@ impl Shelf {
                 claim.kinds.contains(kind)
             };
             let next = queue.iter().map(|(_, id)| *id).filter(known);
-            taken = next.take(claim.limit.into()).collect();
+            let tokens = self.paces.get(&claim.queue).map(|pace| pace.tokens(now));
+            let limit = tokens.unwrap_or(usize::MAX).min(claim.limit.into());
+            taken = next.take(limit).collect();
         }
         for id in &taken {
             self.unplace(*id);
@@ -311,6 +349,10 @@ impl Shelf {
                     is_cancelled: false,
                 },
             );
+            self.start(*id, now);
+        }
+        if let Some(pace) = self.paces.get_mut(&claim.queue) {
+            pace.started(now, taken.len());
         }
         if !taken.is_empty() {
             let worker = claim.worker;
@@ -416,7 +458,9 @@ impl Shelf {
     fn view(&self, id: JobId) -> Option<JobView> {
         let row = self.jobs.get(&id)?;
         let (run_at, finished_at) = match row.place {
-            Place::Ready { run_at } | Place::Scheduled { run_at } => (Some(run_at), None),
+            Place::Ready { run_at } | Place::Held { run_at } | Place::Scheduled { run_at } => {
+                (Some(run_at), None)
+            }
             Place::Leased { .. } => (None, None),
             Place::Dead { at } | Place::Cancelled { at } => (None, Some(at)),
         };
@@ -465,6 +509,7 @@ impl JobStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = jobs.iter().map(add).collect();
+        shelf.admit(now, self.window);
         self.changed();
         Ok(enqueued)
     }
@@ -488,7 +533,8 @@ impl JobStore for MemoryStore {
                 .with_source("the worker is not known, or was taken for dead"));
         }
         if !shelf.leases.contains_key(&claim.lease) {
-            shelf.lease(claim);
+            shelf.lease(claim, now);
+            shelf.admit(now, self.window);
         }
         let Some(lease) = shelf.leases.get(&claim.lease) else {
             return Ok(Vec::new());
@@ -505,6 +551,7 @@ impl JobStore for MemoryStore {
         let (mut shelf, now) = self.shelf();
         let settle = |settlement| shelf.settle(lease, settlement, now);
         let settled = settlements.iter().map(settle).collect();
+        shelf.admit(now, self.window);
         self.changed();
         Ok(settled)
     }
@@ -529,6 +576,7 @@ impl JobStore for MemoryStore {
         for id in shelf.forget(worker) {
             shelf.give_back(id, now);
         }
+        shelf.admit(now, self.window);
         self.changed();
         Ok(())
     }
@@ -544,13 +592,13 @@ impl JobStore for MemoryStore {
             rescued.workers += 1;
             for id in shelf.forget(worker) {
                 match shelf.crash(id, rescue.max_crashes, now) {
-                    Some(State::Ready) => rescued.ready += 1,
+                    Some(State::Ready | State::Held) => rescued.ready += 1,
                     Some(State::Dead) => rescued.dead += 1,
                     _ => {}
                 }
             }
         }
-        if rescued.ready > 0 {
+        if shelf.admit(now, self.window) > 0 || rescued.ready > 0 {
             self.changed();
         }
         Ok(rescued)
@@ -558,22 +606,28 @@ impl JobStore for MemoryStore {
 
     async fn promote(&self, limit: u32) -> Result<Promoted, StoreError> {
         let (mut shelf, now) = self.shelf();
-        let mut jobs = 0;
+        let (mut jobs, mut moved) = (0, 0);
         while let Some(&(run_at, id)) = shelf.scheduled.first() {
-            if run_at > now || jobs == limit {
+            if run_at > now || moved == limit {
                 break;
             }
             shelf.unplace(id);
             shelf.place(id, Place::Ready { run_at });
-            jobs += 1;
+            moved += 1;
+            let is_ready = matches!(shelf.jobs[&id].place, Place::Ready { .. });
+            jobs += u32::from(is_ready);
         }
+        shelf.stir_due(now);
+        jobs += shelf.admit(now, self.window);
         if jobs > 0 {
             self.changed();
         }
-        let next_in = shelf.scheduled.first().map(|(run_at, _)| {
-            Duration::from_micros(u64::try_from(run_at.saturating_sub(now)).unwrap_or_default())
-        });
-        Ok(Promoted { jobs, next_in })
+        let scheduled = shelf.scheduled.first().map(|(run_at, _)| *run_at);
+        let next = scheduled.into_iter().chain(shelf.next_due()).min();
+        Ok(Promoted {
+            jobs,
+            next_in: next.map(|at| until(now, at)),
+        })
     }
 
     fn apart(&self) -> Arc<dyn JobStore> {
@@ -586,6 +640,10 @@ impl JobStore for MemoryStore {
     }
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
 
@@ -651,6 +709,7 @@ impl JobAdmin for MemoryStore {
                 State::Leased => &mut counts.leased,
                 State::Dead => &mut counts.dead,
                 State::Cancelled => &mut counts.cancelled,
+                State::Held => &mut counts.held,
             } += 1;
         }
         let queues = shelf
@@ -673,9 +732,11 @@ impl JobAdmin for MemoryStore {
             return Ok(false);
         };
         match place {
-            Place::Ready { .. } | Place::Scheduled { .. } => {
+            Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. } => {
                 shelf.unplace(id);
                 shelf.place(id, Place::Cancelled { at: now });
+                shelf.admit(now, self.window);
+                self.changed();
                 Ok(true)
             }
             Place::Leased { .. } => {
@@ -716,6 +777,7 @@ impl JobAdmin for MemoryStore {
             _ => return Ok(false),
         }
         shelf.place(id, Place::Ready { run_at: now });
+        shelf.admit(now, self.window);
         self.changed();
         Ok(true)
     }

@@ -1,6 +1,7 @@
 mod adding;
 mod admin;
 mod claiming;
+mod groups;
 mod notes;
 mod promoting;
 mod row;
@@ -24,12 +25,14 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use self::groups::Stirred;
 use self::row::Micros;
 use self::wakeups::Changes;
+use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, Note, NoteStore, Noted, Notes,
-    Outcome, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement, TransactionalJobStore,
-    Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, LimitStore, Note, NoteStore,
+    Noted, Notes, Outcome, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement,
+    TransactionalJobStore, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -81,6 +84,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `signal` | 4, and 3 when it makes a job ready |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
+/// Jobs with a group cost up to 9 more for each group of a call, and 2 more for each group and 1 for the call when
+/// they are enqueued, claimed or settled.
 /// Otherwise they do not depend on the number of jobs in a call. Each looks its rows up in an index. `list`
 /// and `counts` read every job that is not done; a claim reads past jobs of kinds that it is not asked for.
 ///
@@ -117,6 +122,8 @@ pub struct SqliteStore {
     poll_interval: Duration,
     writer: Arc<Mutex<()>>,
     changes: Arc<watch::Sender<()>>,
+    hints: Arc<Hints>,
+    window: u32,
 }
 
 impl SqliteStore {
@@ -130,6 +137,8 @@ impl SqliteStore {
             poll_interval: DEFAULT_POLL_INTERVAL,
             writer: Arc::default(),
             changes: Arc::default(),
+            hints: Arc::default(),
+            window: GROUP_WINDOW,
         }
     }
 
@@ -153,6 +162,13 @@ impl SqliteStore {
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.max(1);
         self
     }
 
@@ -209,6 +225,30 @@ impl SqliteStore {
         })
     }
 
+    async fn add(
+        &self,
+        connection: &mut SqliteConnection,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let (now, mut stirred) = (self.now(), Stirred::new());
+        let enqueued = adding::add(connection, jobs, now, &mut stirred).await?;
+        self.admit(connection, &mut stirred, now).await?;
+        Ok(enqueued)
+    }
+
+    /// Settles, and says how many others were admitted.
+    async fn end_jobs(
+        &self,
+        connection: &mut SqliteConnection,
+        lease: LeaseId,
+        settlements: &[Settlement],
+    ) -> Result<(Vec<Settled>, u32), StoreError> {
+        let (now, mut stirred) = (self.now(), Stirred::new());
+        let settled = settling::settle(connection, lease, settlements, now, &mut stirred).await?;
+        let admitted = self.admit(connection, &mut stirred, now).await?;
+        Ok((settled, admitted.jobs))
+    }
+
     /// Tells workers of this process that there may be jobs for them.
     fn wake(&self) {
         self.changes.send_replace(());
@@ -251,7 +291,7 @@ impl JobStore for SqliteStore {
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let enqueued = deadline(NAME, "enqueue", self.timeout, async {
             let mut write = self.begin("enqueue").await?;
-            let enqueued = adding::add(&mut write, jobs, self.now()).await?;
+            let enqueued = self.add(&mut write, jobs).await?;
             write.commit().await?;
             Ok::<_, StoreError>(enqueued)
         })
@@ -272,8 +312,14 @@ impl JobStore for SqliteStore {
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
         deadline(NAME, "claim", self.timeout, async {
             let mut write = self.begin("claim").await?;
-            let claimed = claiming::claim(&mut write, claim, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (claimed, more_in) = claiming::claim(&mut write, claim, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
+            self.hints.more_in(&claim.queue, more_in);
+            if admitted.jobs > 0 {
+                self.wake();
+            }
             Ok::<_, StoreError>(claimed)
         })
         .await
@@ -284,16 +330,16 @@ impl JobStore for SqliteStore {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let settled = deadline(NAME, "settle", self.timeout, async {
+        let (settled, admitted) = deadline(NAME, "settle", self.timeout, async {
             let mut write = self.begin("settle").await?;
-            let settled = settling::settle(&mut write, lease, settlements, self.now()).await?;
+            let settled = self.end_jobs(&mut write, lease, settlements).await?;
             write.commit().await?;
             Ok::<_, StoreError>(settled)
         })
         .await?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
-        if settlements.iter().any(|s| may_be_ready(&s.outcome)) {
+        if admitted > 0 || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
             self.wake();
         }
         Ok(settled)
@@ -312,7 +358,9 @@ impl JobStore for SqliteStore {
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         deadline(NAME, "leave", self.timeout, async {
             let mut write = self.begin("leave").await?;
-            workers::leave(&mut write, worker, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            workers::leave(&mut write, worker, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await
         })
         .await?;
@@ -321,14 +369,16 @@ impl JobStore for SqliteStore {
     }
 
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
-        let rescued = deadline(NAME, "rescue", self.timeout, async {
+        let (rescued, admitted) = deadline(NAME, "rescue", self.timeout, async {
             let mut write = self.begin("rescue").await?;
-            let rescued = workers::rescue(&mut write, rescue, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let rescued = workers::rescue(&mut write, rescue, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
-            Ok::<_, StoreError>(rescued)
+            Ok::<_, StoreError>((rescued, admitted.jobs))
         })
         .await?;
-        if rescued.ready > 0 {
+        if rescued.ready > 0 || admitted > 0 {
             self.wake();
         }
         Ok(rescued)
@@ -340,7 +390,7 @@ impl JobStore for SqliteStore {
                 return Ok(promoted);
             }
             let mut write = self.begin("promote").await?;
-            let promoted = promoting::promote(&mut write, limit, self.now()).await?;
+            let promoted = promoting::promote(&mut write, self, limit, self.now()).await?;
             write.commit().await?;
             Ok::<_, StoreError>(promoted)
         })
@@ -377,6 +427,10 @@ impl JobStore for SqliteStore {
         Some(self)
     }
 
+    fn limits(&self) -> Option<&dyn LimitStore> {
+        Some(self)
+    }
+
     fn notes(&self) -> Option<&dyn NoteStore> {
         Some(self)
     }
@@ -396,8 +450,7 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
         connection: &mut SqliteConnection,
         jobs: &[Entry],
     ) -> Result<Vec<Enqueued>, StoreError> {
-        let add = adding::add(connection, jobs, self.now());
-        deadline(NAME, "enqueue in", self.timeout, add).await
+        deadline(NAME, "enqueue in", self.timeout, self.add(connection, jobs)).await
     }
 
     async fn complete_in(
@@ -409,7 +462,7 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
         deadline(NAME, "complete in", self.timeout, async {
             let outcome = Outcome::Done;
             let done = [Settlement { id: job, outcome }];
-            let settled = settling::settle(connection, lease, &done, self.now()).await?;
+            let (settled, _) = self.end_jobs(connection, lease, &done).await?;
             Ok::<_, StoreError>(settled[0])
         })
         .await

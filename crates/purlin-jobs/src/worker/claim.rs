@@ -89,6 +89,7 @@ impl Queue {
                     errors = 0;
                     *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     pulse.beat();
+                    shared.admissions_due();
                     let found = claimed.len();
                     let is_full = found >= usize::from(claim.limit);
                     self.start(shared, ready, claim.lease, claimed);
@@ -97,6 +98,8 @@ impl Queue {
                     }
                     self.looked.send_replace(look);
                     if !is_full {
+                        let more_in = shared.store.limits().and_then(|it| it.more_in(&self.name));
+                        let poll = more_in.map_or(poll, |more_in| poll.min(more_in));
                         tokio::select! {
                             biased;
                             () = shared.reached(Phase::Draining) => return,

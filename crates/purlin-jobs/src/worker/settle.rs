@@ -209,6 +209,7 @@ impl Settler {
             }
             Ok(settled) => {
                 self.count -= batch.settlements.len();
+                shared.admissions_due();
                 let each = batch.settlements.iter().zip(&batch.finished).zip(settled);
                 for ((settlement, told), settled) in each {
                     report(shared, told, &settlement.outcome, settled, batch.errors > 0);

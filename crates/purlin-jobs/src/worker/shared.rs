@@ -13,7 +13,7 @@ use super::epoch::Epoch;
 use super::health::Pulse;
 use super::settle::Finished;
 use crate::watched::Watched;
-use crate::{Backoff, Cancellation, Event, JobStore, Observer, PayloadCodec};
+use crate::{Backoff, Cancellation, Event, JobStore, LimitStore, Observer, PayloadCodec};
 
 /// What the parts of a running worker have in common.
 pub(super) struct Shared {
@@ -194,6 +194,13 @@ impl Shared {
 
     pub(super) async fn idle_within(&self, limit: Duration) -> bool {
         timeout(limit, self.idle()).await.is_ok()
+    }
+
+    /// Has the promoter look when the rate of a group lets one more be ready.
+    pub(super) fn admissions_due(&self) {
+        if let Some(after) = self.store.limits().and_then(LimitStore::admits_in) {
+            self.due_in(after);
+        }
     }
 
     /// Says that something is due after this time.

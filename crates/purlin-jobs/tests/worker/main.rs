@@ -7,6 +7,7 @@ mod faults;
 mod helpers;
 mod layers;
 mod leases;
+mod limits;
 mod notes;
 mod outcomes;
 #[cfg(feature = "cron")]

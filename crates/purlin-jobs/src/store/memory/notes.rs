@@ -116,6 +116,7 @@ impl NoteStore for MemoryStore {
         if is_scheduled && row.remembered.notes.contains_key(&wait) {
             shelf.unplace(job);
             shelf.give_back(job, now);
+            shelf.admit(now, self.window);
             self.changed();
         }
         Ok(Signalled::Sent)

@@ -74,6 +74,7 @@ impl ScheduleStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = firing.jobs.iter().map(add).collect();
+        shelf.admit(now, self.window);
         self.changed();
         Ok(Some(enqueued))
     }

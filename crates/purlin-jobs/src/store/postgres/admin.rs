@@ -51,6 +51,7 @@ impl JobAdmin for PostgresStore {
             loop {
                 let query = self.query(&self.sql.cancel).bind(id.as_uuid());
                 let row = self.fetch_one(None, query).await?;
+                self.heard(&row)?;
                 let done: bool = row.try_get("done")?;
                 // One that is there and was not found was on its way from one place to another.
                 if done || !row.try_get::<bool, _>("is_known")? {
@@ -72,6 +73,7 @@ impl JobAdmin for PostgresStore {
                 return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "replay")
                     .with_source("another job holds its unique key"));
             }
+            self.heard(&row)?;
             self.low_water.forget(None);
             Ok::<_, StoreError>(row.try_get("done")?)
         })

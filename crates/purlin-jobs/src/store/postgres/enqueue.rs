@@ -10,11 +10,12 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row as _, SqlStr};
 use uuid::Uuid;
 
+use super::limits::{at_most, burst, every};
 use super::{NAME, PostgresStore, interval, row};
 use crate::store::{
     Enqueued, Entry, KeptResult, Note, Noted, Notes, Settled, TransactionalJobStore,
 };
-use crate::{JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
+use crate::{Group, JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
 
 #[async_trait]
 impl TransactionalJobStore<PgConnection> for PostgresStore {
@@ -81,10 +82,15 @@ impl PostgresStore {
         let is_plain = jobs.iter().all(|job| job.options.unique.is_none());
         match connection {
             _ if is_plain => self.add_plain(connection, jobs).await,
-            Some(connection) => self.add_unique(connection, jobs).await,
+            Some(connection) => self.add_unique(connection, jobs, &mut false).await,
             None => {
                 let mut transaction = self.begin().await?;
-                let enqueued = self.add_unique(&mut transaction, jobs).await?;
+                let mut is_stirred = jobs.iter().any(|job| job.options.group.is_some());
+                let add = self.add_unique(&mut transaction, jobs, &mut is_stirred);
+                let enqueued = add.await?;
+                if is_stirred {
+                    self.open_mail(Some(&mut *transaction)).await?;
+                }
                 transaction.commit().await?;
                 Ok(enqueued)
             }
@@ -128,6 +134,7 @@ impl PostgresStore {
                 }
             }
         };
+        self.heard(&row)?;
         if let Some(lowest) = row::micros(&row, "lowest")? {
             for job in jobs {
                 self.low_water.lower(&job.options.queue, lowest);
@@ -162,6 +169,10 @@ impl PostgresStore {
             }))
             .bind(&*self.channel)
             .bind(queue_of_all(jobs))
+            .bind(of_groups(jobs, |group| Some(&*group.name)))
+            .bind(of_groups(jobs, |group| at_most(group.limits)))
+            .bind(of_groups(jobs, |group| every(group.limits.rate)))
+            .bind(of_groups(jobs, |group| burst(group.limits.rate)))
     }
 
     /// As if one job were added after the other, but by as few statements as that can be done: first
@@ -170,6 +181,7 @@ impl PostgresStore {
         &self,
         connection: &mut PgConnection,
         jobs: &[Entry],
+        is_stirred: &mut bool,
     ) -> Result<Vec<Enqueued>, sqlx::Error> {
         let query = sqlx::query(self.sql.known.clone()).bind(uuids(jobs));
         let known = self.fetch(Some(&mut *connection), query).await?;
@@ -199,7 +211,8 @@ impl PostgresStore {
                     round.push(index);
                 }
             }
-            for (index, verdict) in self.take_keys(connection, jobs, round).await? {
+            let taken = self.take_keys(connection, jobs, round, is_stirred);
+            for (index, verdict) in taken.await? {
                 verdicts.insert(index, verdict);
                 if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
                     added.insert(id);
@@ -229,6 +242,7 @@ impl PostgresStore {
         connection: &mut PgConnection,
         jobs: &[Entry],
         round: Vec<usize>,
+        is_stirred: &mut bool,
     ) -> Result<Vec<(usize, Enqueued)>, sqlx::Error> {
         let mut verdicts = Vec::new();
         let mut left: Vec<(usize, Unique)> = Vec::new();
@@ -271,7 +285,8 @@ impl PostgresStore {
                     }
                     Some((holder, false)) => {
                         let id = jobs[index].id;
-                        match self.stand_in(connection, *holder, id, &unique).await? {
+                        let replace = self.stand_in(connection, *holder, id, &unique, is_stirred);
+                        match replace.await? {
                             Some(verdict) => verdicts.push((index, verdict)),
                             None => left.push((index, unique)),
                         }
@@ -310,6 +325,7 @@ impl PostgresStore {
         old: JobId,
         new: JobId,
         unique: &Unique,
+        is_stirred: &mut bool,
     ) -> Result<Option<Enqueued>, sqlx::Error> {
         if unique.on_conflict == OnConflict::Keep {
             return Ok(Some(Enqueued::Existing(old)));
@@ -321,6 +337,7 @@ impl PostgresStore {
             .bind(unique.key.as_bytes().as_slice())
             .bind(period(unique.span));
         let row = self.fetch_one(Some(connection), query).await?;
+        *is_stirred |= row.try_get::<bool, _>("is_stirred")?;
         Ok(if row.try_get("done")? {
             Some(Enqueued::Replaced { new, old })
         } else if row.try_get("has_moved")? {
@@ -333,6 +350,15 @@ impl PostgresStore {
 
 fn column<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Entry) -> T) -> Vec<T> {
     jobs.iter().map(|job| of(job)).collect()
+}
+
+/// As [`column`], but empty when no job has a group, which stands for nulls.
+fn of_groups<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Group) -> Option<T>) -> Vec<Option<T>> {
+    let group = |job: &'a Entry| job.options.group.as_ref();
+    if jobs.iter().all(|job| group(job).is_none()) {
+        return Vec::new();
+    }
+    column(jobs, |job| group(job).and_then(&of))
 }
 
 fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {

@@ -28,7 +28,7 @@ impl PostgresStore {
         let ids: Vec<Uuid> = firsts.iter().map(|first| *first.id.as_uuid()).collect();
         let all_done = firsts.iter().all(|first| first.outcome == Outcome::Done);
         let query = if all_done {
-            sqlx::query(self.sql.settle_done.clone())
+            self.query(&self.sql.settle_done)
                 .bind(lease.as_uuid())
                 .bind(ids)
         } else {
@@ -56,6 +56,7 @@ impl PostgresStore {
                 .bind(Vec::from_iter(results.iter().map(ttl)))
         };
         let row = self.fetch_one(None, query).await?;
+        self.heard(&row)?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
         if firsts.iter().any(|first| may_be_ready(&first.outcome)) {

@@ -1,9 +1,11 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use purlin_store::{StoreError, StoreErrorKind, unix_micros};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use super::admin::unplace;
+use super::groups::{Stirred, declare, declared};
 use super::row::{self, Micros, after, hex, job_id, list};
 use super::{NAME, sql};
 use crate::store::{Enqueued, Entry};
@@ -16,10 +18,11 @@ pub(super) async fn add(
     connection: &mut SqliteConnection,
     jobs: &[Entry],
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<Vec<Enqueued>, StoreError> {
     let mut plan = Plan::read(connection, jobs, now).await?;
     let enqueued = jobs.iter().map(|entry| plan.decide(entry, now)).collect();
-    plan.write(connection, now).await?;
+    plan.write(connection, now, stirred).await?;
     Ok(enqueued)
 }
 
@@ -27,14 +30,15 @@ struct Plan<'a> {
     known: HashSet<JobId>,
     holders: HashMap<UniqueKey, Holder>,
     added: Vec<&'a Entry>,
-    /// Jobs that waited before, and whose place was taken.
-    replaced: Vec<JobId>,
+    /// Jobs that waited before, and whose place was taken, with their groups.
+    replaced: Vec<(JobId, Option<String>)>,
 }
 
 struct Holder {
     job: JobId,
     /// It waits, and was not added by this call.
     may_be_replaced: bool,
+    group: Option<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -67,7 +71,7 @@ impl<'a> Plan<'a> {
                 if unique.on_conflict == OnConflict::Keep || !holder.may_be_replaced {
                     return Enqueued::Existing(holder.job);
                 }
-                replaced = Some(holder.job);
+                replaced = Some((holder.job, holder.group.clone()));
             }
             let is_over = key_until(unique.span, now).is_some_and(|until| until <= now);
             if is_over {
@@ -76,17 +80,18 @@ impl<'a> Plan<'a> {
                 let holder = Holder {
                     job: new,
                     may_be_replaced: false,
+                    group: None,
                 };
                 self.holders.insert(unique.key, holder);
             }
         }
         self.known.insert(new);
         self.added.push(entry);
-        let Some(old) = replaced else {
+        let Some((old, group)) = replaced else {
             return Enqueued::New(new);
         };
         self.known.remove(&old);
-        self.replaced.push(old);
+        self.replaced.push((old, group));
         Enqueued::Replaced { new, old }
     }
 
@@ -94,15 +99,13 @@ impl<'a> Plan<'a> {
         &self,
         connection: &mut SqliteConnection,
         now: Micros,
+        stirred: &mut Stirred,
     ) -> Result<(), StoreError> {
-        for old in &self.replaced {
-            for statement in [sql::UNREADY, sql::UNSCHEDULE] {
-                let remove = sqlx::query(statement).bind(&old.as_uuid().as_bytes()[..]);
-                remove.execute(&mut *connection).await?;
-            }
+        for (old, group) in &self.replaced {
+            unplace(connection, *old, group.as_deref(), stirred).await?;
         }
         if !self.replaced.is_empty() {
-            let replaced = list(self.replaced.iter().map(JobId::as_uuid));
+            let replaced = list(self.replaced.iter().map(|(old, _)| old.as_uuid()));
             let delete = sqlx::query(sql::DELETE).bind(replaced);
             delete.execute(&mut *connection).await?;
         }
@@ -115,10 +118,12 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|entry| Row::new(entry, now, &mut bytes))
             .collect();
-        let (mut ready, mut scheduled, mut unique) = (false, false, false);
+        let (mut ready, mut held, mut scheduled, mut unique) = (false, false, false, false);
         for row in &rows {
             *(if row.run_at > now {
                 &mut scheduled
+            } else if row.group_name.is_some() {
+                &mut held
             } else {
                 &mut ready
             }) = true;
@@ -127,7 +132,11 @@ impl<'a> Plan<'a> {
         let rows = json(&rows)?;
         let add = sqlx::query(sql::ADD).bind(&rows).bind(&bytes).bind(now);
         add.execute(&mut *connection).await?;
-        for (some, statement) in [(ready, sql::ADD_READY), (scheduled, sql::ADD_SCHEDULED)] {
+        for (some, statement) in [
+            (ready, sql::ADD_READY),
+            (held, sql::ADD_HELD),
+            (scheduled, sql::ADD_SCHEDULED),
+        ] {
             if some {
                 let place = sqlx::query(statement).bind(&rows).bind(now);
                 place.execute(&mut *connection).await?;
@@ -137,9 +146,30 @@ impl<'a> Plan<'a> {
             let take = sqlx::query(sql::TAKE_KEYS).bind(&rows).bind(&bytes);
             take.execute(&mut *connection).await?;
         }
+        self.declare(connection, stirred).await
+    }
+
+    /// What is declared last of each group.
+    async fn declare(
+        &self,
+        connection: &mut SqliteConnection,
+        stirred: &mut Stirred,
+    ) -> Result<(), StoreError> {
+        let groups = self
+            .added
+            .iter()
+            .filter_map(|entry| entry.options.group.as_ref());
+        let groups: BTreeMap<_, _> = groups.map(|group| (&group.name, group.limits)).collect();
+        for (name, limits) in groups {
+            declare(connection, sql::DECLARE, name, limits).await?;
+            stirred.insert(name.clone());
+        }
         Ok(())
     }
 }
+
+/// A key, the job that holds it, whether that waits, and its group.
+type HolderRow = (Vec<u8>, Vec<u8>, bool, Option<String>);
 
 /// Who has the keys that these jobs want.
 async fn holders(
@@ -155,17 +185,18 @@ async fn holders(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let holders: Vec<(Vec<u8>, Vec<u8>, bool)> = sqlx::query_as(sql::HOLDERS)
+    let holders: Vec<HolderRow> = sqlx::query_as(sql::HOLDERS)
         .bind(json(&keys)?)
         .bind(bytes)
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, may_be_replaced): (Vec<u8>, Vec<u8>, bool)| {
+    let read = |(key, job, may_be_replaced, group): HolderRow| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
         let holder = Holder {
             job: job_id(&job)?,
             may_be_replaced,
+            group,
         };
         Ok((UniqueKey::from_bytes(key), holder))
     };
@@ -189,6 +220,8 @@ struct Row<'a> {
     run_at: Micros,
     payload_at: usize,
     payload_bytes: usize,
+    group_name: Option<&'a str>,
+    group_limits: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -219,6 +252,8 @@ impl<'a> Row<'a> {
             run_at: run_at.max(now),
             payload_at: put(bytes, &entry.payload),
             payload_bytes: entry.payload.len(),
+            group_name: options.group.as_ref().map(|group| &*group.name),
+            group_limits: options.group.as_ref().map(|group| declared(group.limits)),
         }
     }
 }

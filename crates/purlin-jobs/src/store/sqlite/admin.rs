@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::SqliteConnection;
 
+use super::groups::{Stirred, free_slots};
 use super::row::{self, Micros, list, micros, until};
 use super::{NAME, SqliteStore, sql};
 use crate::store::{Counts, Filter, JobAdmin, JobView, Page, State};
@@ -50,8 +51,13 @@ impl JobAdmin for SqliteStore {
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
         deadline(NAME, "cancel", self.timeout, async {
             let mut write = self.begin("cancel").await?;
-            let cancelled = cancel(&mut write, id, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let cancelled = cancel(&mut write, id, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
+            if admitted.jobs > 0 {
+                self.wake();
+            }
             Ok::<_, StoreError>(cancelled)
         })
         .await
@@ -60,7 +66,9 @@ impl JobAdmin for SqliteStore {
     async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
         let replayed = deadline(NAME, "replay", self.timeout, async {
             let mut write = self.begin("replay").await?;
-            let replayed = replay(&mut write, id, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let replayed = replay(&mut write, id, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
             Ok::<_, StoreError>(replayed)
         })
@@ -143,6 +151,7 @@ async fn counts(
             State::Leased => &mut counts.leased,
             State::Dead => &mut counts.dead,
             State::Cancelled => &mut counts.cancelled,
+            State::Held => &mut counts.held,
         };
         *count = jobs.unsigned_abs();
     }
@@ -158,10 +167,12 @@ async fn cancel(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
-    match state(connection, id).await? {
-        Some(State::Ready | State::Scheduled) => {
-            unplace(connection, id).await?;
+    let (state, group) = state(connection, id).await?;
+    match state {
+        Some(State::Ready | State::Held | State::Scheduled) => {
+            unplace(connection, id, group.as_deref(), stirred).await?;
             sqlx::query(sql::CANCEL_WAITING)
                 .bind(&id.as_uuid().as_bytes()[..])
                 .bind(now)
@@ -184,10 +195,12 @@ async fn replay(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
     let bytes = &id.as_uuid().as_bytes()[..];
-    match state(connection, id).await? {
-        Some(State::Scheduled) => unplace(connection, id).await?,
+    let (state, group) = state(connection, id).await?;
+    match state {
+        Some(State::Scheduled) => unplace(connection, id, group.as_deref(), stirred).await?,
         Some(State::Dead) => {
             let is_taken: bool = sqlx::query_scalar(sql::KEY_IS_TAKEN)
                 .bind(bytes)
@@ -205,27 +218,47 @@ async fn replay(
     }
     let replay = sqlx::query(sql::REPLAY).bind(bytes).bind(now);
     replay.execute(&mut *connection).await?;
-    let ready = sqlx::query(sql::READY).bind(list([id.as_uuid()]));
+    let place = if group.is_some() {
+        sql::HOLD
+    } else {
+        sql::READY
+    };
+    let ready = sqlx::query(place).bind(list([id.as_uuid()]));
     ready.execute(connection).await?;
+    stirred.extend(group);
     Ok(true)
 }
 
+/// With the group.
 pub(super) async fn state(
     connection: &mut SqliteConnection,
     id: JobId,
-) -> Result<Option<State>, StoreError> {
-    let state: Option<String> = sqlx::query_scalar(sql::STATE)
+) -> Result<(Option<State>, Option<String>), StoreError> {
+    let state: Option<(String, Option<String>)> = sqlx::query_as(sql::STATE)
         .bind(&id.as_uuid().as_bytes()[..])
         .fetch_optional(connection)
         .await?;
-    state.as_deref().map(row::state).transpose()
+    let Some((state, group)) = state else {
+        return Ok((None, None));
+    };
+    Ok((Some(row::state(&state)?), group))
 }
 
 /// Takes a job from where it waits.
-async fn unplace(connection: &mut SqliteConnection, id: JobId) -> Result<(), StoreError> {
+pub(super) async fn unplace(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    group: Option<&str>,
+    stirred: &mut Stirred,
+) -> Result<(), StoreError> {
     for statement in [sql::UNREADY, sql::UNSCHEDULE] {
         let unplace = sqlx::query(statement).bind(&id.as_uuid().as_bytes()[..]);
         unplace.execute(&mut *connection).await?;
+    }
+    if let Some(group) = group {
+        let unhold = sqlx::query(sql::UNHOLD).bind(&id.as_uuid().as_bytes()[..]);
+        unhold.execute(&mut *connection).await?;
+        free_slots(connection, &[(group.to_owned(), vec![id])].into(), stirred).await?;
     }
     Ok(())
 }

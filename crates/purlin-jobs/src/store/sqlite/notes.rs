@@ -3,6 +3,7 @@ use bytes::Bytes;
 use purlin_store::{StoreError, deadline};
 use sqlx::{SqliteConnection, SqliteExecutor};
 
+use super::groups::Stirred;
 use super::row::{Micros, after, corrupt, list, until};
 use super::{NAME, SqliteStore, admin, sql};
 use crate::store::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled, State};
@@ -37,7 +38,9 @@ impl NoteStore for SqliteStore {
     async fn signal(&self, job: JobId, name: &str, value: &Bytes) -> Result<Signalled, StoreError> {
         let (signalled, is_awake) = deadline(NAME, "signal", self.timeout, async {
             let mut write = self.begin("signal").await?;
-            let signalled = signal(&mut write, job, name, value, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let signalled = signal(&mut write, job, name, value, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
             Ok::<_, StoreError>(signalled)
         })
@@ -137,8 +140,10 @@ async fn signal(
     name: &str,
     value: &Bytes,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(Signalled, bool), StoreError> {
-    let state = match admin::state(connection, job).await? {
+    let (state, group) = admin::state(connection, job).await?;
+    let state = match state {
         None => return Ok((Signalled::Unknown, false)),
         Some(State::Dead | State::Cancelled) => return Ok((Signalled::Ended, false)),
         Some(state) => state,
@@ -164,8 +169,14 @@ async fn signal(
             let step = sqlx::query(statement).bind(id);
             step.execute(&mut *connection).await?;
         }
-        let ready = sqlx::query(sql::READY).bind(list([job.as_uuid()]));
+        let place = if group.is_some() {
+            sql::HOLD
+        } else {
+            sql::READY
+        };
+        let ready = sqlx::query(place).bind(list([job.as_uuid()]));
         ready.execute(connection).await?;
+        stirred.extend(group);
     }
     Ok((Signalled::Sent, is_awake))
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::adding::json;
-use super::row::{self, Micros, after, hex, list};
+use super::groups::{Stirred, by_group, free_slots};
+use super::row::{self, Micros, after, hex, job_id, list};
 use super::{notes, sql};
 use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
@@ -16,10 +17,11 @@ pub(super) async fn settle(
     lease: LeaseId,
     settlements: &[Settlement],
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<Vec<Settled>, StoreError> {
     let lease = &lease.as_uuid().as_bytes()[..];
     let ids = list(settlements.iter().map(|settlement| settlement.id.as_uuid()));
-    let leased: Vec<Vec<u8>> = sqlx::query_scalar(sql::UNLEASE)
+    let leased: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::UNLEASE)
         .bind(ids)
         .bind(lease)
         .fetch_all(&mut *connection)
@@ -27,10 +29,19 @@ pub(super) async fn settle(
     if leased.is_empty() {
         return Ok(vec![Settled::Stale; settlements.len()]);
     }
-    let mut leased: HashSet<JobId> = row::job_ids(&leased)?.into_iter().collect();
+    let leased = leased
+        .into_iter()
+        .map(|(id, group)| Ok((job_id(&id)?, group)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let ids: Vec<_> = leased.iter().map(|(id, _)| *id).collect();
+    let groups = by_group(leased);
+    let mut leased: HashSet<JobId> = ids.into_iter().collect();
     let ids = list(leased.iter().map(JobId::as_uuid));
     let heard = heard_more(connection, settlements).await?;
-    let mut changes = Changes::default();
+    let mut changes = Changes {
+        has_groups: !groups.is_empty(),
+        ..Changes::default()
+    };
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         settled.push(if leased.remove(&settlement.id) {
@@ -41,6 +52,7 @@ pub(super) async fn settle(
         });
     }
     changes.write(connection, &ids, now).await?;
+    free_slots(connection, &groups, stirred).await?;
     let end = sqlx::query(sql::END_LEASE).bind(lease);
     end.execute(connection).await?;
     Ok(settled)
@@ -82,6 +94,7 @@ struct Changes {
     put_off: Vec<JobId>,
     released: Vec<JobId>,
     changed: Vec<Change>,
+    has_groups: bool,
     results: Vec<(JobId, KeptResult)>,
 }
 
@@ -137,10 +150,16 @@ impl Changes {
                 .bind(now);
             change.execute(&mut *connection).await?;
         }
+        let in_line = if self.has_groups {
+            &*self.released
+        } else {
+            &[]
+        };
         for (ids, statement) in [
-            (&self.done, sql::DELETE),
+            (&*self.done, sql::DELETE),
             (&self.put_off, sql::SCHEDULE),
             (&self.released, sql::READY),
+            (in_line, sql::HOLD),
         ] {
             if !ids.is_empty() {
                 let ids = list(ids.iter().map(JobId::as_uuid));

@@ -4,6 +4,7 @@ use purlin_store::StoreError;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::groups::{Stirred, by_group, free_slots};
 use super::row::{self, Micros, after, job_id, list};
 use super::sql;
 use crate::store::{Beat, Failure, Rescue, Rescued};
@@ -51,6 +52,7 @@ pub(super) async fn leave(
     connection: &mut SqliteConnection,
     worker: WorkerId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(), StoreError> {
     let worker = worker.as_uuid();
     sqlx::query(sql::FORGET_WORKER)
@@ -58,18 +60,23 @@ pub(super) async fn leave(
         .execute(&mut *connection)
         .await?;
     let workers = list([worker]);
-    let jobs: Vec<Vec<u8>> = sqlx::query_scalar(sql::GIVE_BACK)
+    let jobs: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::GIVE_BACK)
         .bind(&workers)
         .bind(now)
         .fetch_all(&mut *connection)
         .await?;
-    end_leases(connection, &workers, &row::job_ids(&jobs)?).await
+    let jobs = jobs
+        .into_iter()
+        .map(|(id, group)| Ok((job_id(&id)?, group)));
+    let jobs = jobs.collect::<Result<_, StoreError>>()?;
+    end_leases(connection, &workers, jobs, stirred).await
 }
 
 pub(super) async fn rescue(
     connection: &mut SqliteConnection,
     rescue: &Rescue,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<Rescued, StoreError> {
     let dead: Vec<Vec<u8>> = sqlx::query_scalar(sql::FORGET_DEAD)
         .bind(now)
@@ -85,7 +92,7 @@ pub(super) async fn rescue(
         .map(|bytes| Uuid::from_slice(bytes).map_err(row::corrupt))
         .collect::<Result<_, _>>()?;
     let workers = list(&dead);
-    let crashed: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::CRASH)
+    let crashed: Vec<(Vec<u8>, Option<String>, Option<String>)> = sqlx::query_as(sql::CRASH)
         .bind(&workers)
         .bind(rescue.max_crashes)
         .bind(now)
@@ -94,15 +101,15 @@ pub(super) async fn rescue(
         .await?;
     rescued.workers = u32::try_from(dead.len()).unwrap_or(u32::MAX);
     let mut jobs = Vec::with_capacity(crashed.len());
-    for (id, end) in &crashed {
-        jobs.push(job_id(id)?);
+    for (id, end, group) in crashed {
+        jobs.push((job_id(&id)?, group));
         match end.as_deref() {
             None => rescued.ready += 1,
             Some("dead") => rescued.dead += 1,
             Some(_) => {}
         }
     }
-    end_leases(connection, &workers, &jobs).await?;
+    end_leases(connection, &workers, jobs, stirred).await?;
     Ok(rescued)
 }
 
@@ -110,17 +117,23 @@ pub(super) async fn rescue(
 async fn end_leases(
     connection: &mut SqliteConnection,
     workers: &str,
-    jobs: &[JobId],
+    jobs: Vec<(JobId, Option<String>)>,
+    stirred: &mut Stirred,
 ) -> Result<(), StoreError> {
-    let jobs = list(jobs.iter().map(JobId::as_uuid));
+    let ids = list(jobs.iter().map(|(id, _)| id.as_uuid()));
+    let groups = by_group(jobs);
     for (statement, list) in [
-        (sql::READY, jobs.as_str()),
-        (sql::FREE_KEYS, &jobs),
+        (sql::READY, ids.as_str()),
+        (sql::FREE_KEYS, &ids),
         (sql::UNLEASE_OF_WORKERS, workers),
         (sql::END_LEASES_OF_WORKERS, workers),
     ] {
         let end = sqlx::query(statement).bind(list);
         end.execute(&mut *connection).await?;
     }
-    Ok(())
+    if !groups.is_empty() {
+        let hold = sqlx::query(sql::HOLD).bind(&ids);
+        hold.execute(&mut *connection).await?;
+    }
+    free_slots(connection, &groups, stirred).await
 }
