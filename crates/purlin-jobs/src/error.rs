@@ -108,6 +108,9 @@ pub enum EnqueueError {
         /// Which store.
         store: &'static str,
     },
+    /// The name of the group is empty, longer than 128 bytes, or has a NUL.
+    #[error("the name of a group must have 1 to 128 bytes and no nul")]
+    Group,
     /// The store did not take it. Whether it is there is known by [`StoreError::kind`]: enqueue
     /// it again under the same id to be sure.
     #[error(transparent)]

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{JobId, QueueName, Unique};
+use crate::{Group, JobId, QueueName, Unique};
 
 /// A kind of work: a struct that serde can write and read, and what it is called in the store.
 ///
@@ -68,6 +68,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What it must be the only one of. Default: nothing.
     pub unique: Option<Unique>,
+    /// With what others it shares limits. Default: with none.
+    pub group: Option<Group>,
 }
 
 impl Options {
@@ -81,6 +83,7 @@ impl Options {
             max_attempts: 20,
             timeout: None,
             unique: None,
+            group: None,
         }
     }
 
@@ -130,6 +133,13 @@ impl Options {
     #[must_use]
     pub fn with_unique(mut self, unique: Unique) -> Self {
         self.unique = Some(unique);
+        self
+    }
+
+    /// Lets it share the limits of a group.
+    #[must_use]
+    pub fn with_group(mut self, group: Group) -> Self {
+        self.group = Some(group);
         self
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use purlin_store::{StoreError, StoreErrorKind};
 
 pub use self::notes::Waited;
 use crate::store::{Enqueued, Entry};
@@ -211,6 +212,9 @@ impl<S: JobStore> Jobs<S> {
     }
 
     pub(crate) fn entry(&self, job: NewJob) -> Result<Entry, EnqueueError> {
+        if job.options.group.is_some() && self.store.limits().is_none() {
+            return Err(EnqueueError::Store(no_groups(self.store.name())));
+        }
         entry(job, self.codec.as_deref(), self.max_payload_bytes)
     }
 }
@@ -224,6 +228,10 @@ pub(crate) fn entry(
     let kind = job.kind;
     if !(1..=MAX_KIND_BYTES).contains(&kind.len()) {
         return Err(EnqueueError::Kind);
+    }
+    let group = job.options.group.as_ref();
+    if group.is_some_and(|group| !group.is_valid()) {
+        return Err(EnqueueError::Group);
     }
     let payload = job
         .payload
@@ -269,6 +277,25 @@ impl Linked {
     }
 }
 
+#[cfg(feature = "testing")]
+impl<S> Jobs<S> {
+    /// What was enqueued, as it was before the codec.
+    pub(crate) fn decoded(
+        &self,
+        kind: &str,
+        id: crate::JobId,
+        payload: &Bytes,
+    ) -> Result<Bytes, String> {
+        match &self.codec {
+            None => Ok(payload.clone()),
+            Some(codec) => {
+                let decoded = codec.decode(kind, id, payload.clone());
+                decoded.map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
 const MAX_KIND_BYTES: usize = 128;
 
 /// What a store says of one job.
@@ -277,8 +304,13 @@ fn one(enqueued: Vec<Enqueued>) -> Result<Enqueued, EnqueueError> {
     told.ok_or_else(|| EnqueueError::Store(unanswered()))
 }
 
-fn unanswered() -> purlin_store::StoreError {
-    purlin_store::StoreError::new(purlin_store::StoreErrorKind::Corrupt, "store", "enqueue")
+fn no_groups(store: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::Refused, store, "enqueue")
+        .with_source("this store keeps no groups: it is no `LimitStore`")
+}
+
+fn unanswered() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "store", "enqueue")
         .with_source("it says nothing of a job that it was given")
 }
 

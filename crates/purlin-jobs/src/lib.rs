@@ -8,6 +8,7 @@ mod context;
 mod cron;
 mod error;
 mod flow;
+mod group;
 mod handler;
 mod id;
 mod job;
@@ -25,6 +26,7 @@ pub mod store;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod unique;
+mod watched;
 mod worker;
 
 pub use backoff::Backoff;
@@ -37,6 +39,7 @@ pub use error::{ConfigError, EnqueueError, FlowError, NoteError, WorkerError};
 #[cfg(feature = "cron")]
 pub use error::{CronError, ScheduleError};
 pub use flow::{Batch, Chain, Flow, Workflow};
+pub use group::{Group, Limits, Rate};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
@@ -57,6 +60,6 @@ pub use store::PostgresStore;
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};
+pub use store::{JobAdmin, JobStore, LimitStore, MemoryStore, TransactionalJobStore};
 pub use unique::{OnConflict, Span, Unique, UniqueKey};
 pub use worker::{Emptied, Health, HeartbeatFuture, LoopHealth, Worker, WorkerHandle};

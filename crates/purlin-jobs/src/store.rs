@@ -6,9 +6,10 @@
 //!
 //! | state | where from | where to |
 //! |---|---|---|
+//! | held | what has a [`Group`](crate::Group) and would be ready: it waits in the line of its group ([`LimitStore`]) | ready, cancelled, replaced |
 //! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay`, `signal`, a release from blocked | leased, cancelled, replaced |
 //! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze, await), a release from blocked | ready, cancelled, replaced |
-//! | blocked | `enqueue` with parents | ready, scheduled, cancelled |
+//! | blocked | `enqueue` with parents | ready, held, scheduled, cancelled |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
 //! | dead | `settle` (discard), `rescue` of one that crashed too often | ready by `replay` |
 //! | cancelled | `cancel`, `settle` (cancelled), whatever would let a leased job wait again that is to be cancelled | |
@@ -55,6 +56,7 @@
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod ear;
 mod flows;
+mod limits;
 mod memory;
 mod notes;
 #[cfg(feature = "postgres")]
@@ -74,6 +76,7 @@ use async_trait::async_trait;
 use purlin_store::StoreError;
 
 pub use self::flows::{On, Parent, Tally};
+pub use self::limits::{GroupView, LimitStore};
 pub use self::memory::MemoryStore;
 pub(crate) use self::notes::no_notes;
 pub use self::notes::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled};
@@ -157,6 +160,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
 
     /// What it keeps of schedules; `None` when it keeps none.
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        None
+    }
+
+    /// Groups and the rates of queues, if it keeps them.
+    fn limits(&self) -> Option<&dyn LimitStore> {
         None
     }
 

@@ -1,3 +1,8 @@
+drop function {schema}.purlin_jobs_admit(text[], bigint, integer, text);
+drop table {schema}.purlin_jobs_mail;
+drop table {schema}.purlin_jobs_groups;
+drop table {schema}.purlin_jobs_slots;
+drop table {schema}.purlin_jobs_held;
 drop table {schema}.purlin_jobs_schedules;
 drop table {schema}.purlin_jobs_queues;
 drop table {schema}.purlin_jobs_edges;

@@ -1,3 +1,6 @@
+drop table purlin_jobs_groups;
+drop table purlin_jobs_slots;
+drop table purlin_jobs_held;
 drop table purlin_jobs_schedules;
 drop table purlin_jobs_queues;
 drop table purlin_jobs_edges;

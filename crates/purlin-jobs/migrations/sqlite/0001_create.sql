@@ -28,6 +28,9 @@ create table purlin_jobs (
     finished_at      integer,
     -- 1 if it has a row in purlin_jobs_children, 2 if others wait for it, 3 if both; else null.
     flow             integer,
+    group_name       text,
+    -- As declared with it: `[at most, microseconds from start to start, burst]`.
+    group_limits     text,
     -- Null when it has none, else how many signals have come.
     notes            integer,
     payload          blob not null
@@ -41,12 +44,14 @@ create table purlin_jobs_ready (
     rank  integer not null,
     id    blob not null,
     kind  text not null,
+    group_name text,
     primary key (queue, rank, id)
 ) strict, without rowid;
 
 create table purlin_jobs_scheduled (
     run_at integer not null,
     id     blob not null,
+    has_group integer not null default 0,
     primary key (run_at, id)
 ) strict, without rowid;
 
@@ -68,6 +73,7 @@ create index purlin_jobs_leases_worker on purlin_jobs_leases (worker);
 create table purlin_jobs_leased (
     lease blob not null,
     job   blob not null,
+    group_name text,
     primary key (lease, job)
 ) strict, without rowid;
 
@@ -132,7 +138,11 @@ create index purlin_jobs_results_expiry on purlin_jobs_results (expires_at);
 
 create table purlin_jobs_queues (
     name   text not null primary key,
-    paused integer not null
+    paused integer not null,
+    -- The time from start to start, if it has a rate, and when the next one is expected.
+    every  integer,
+    burst  integer,
+    tat    integer
 ) strict, without rowid;
 
 -- Up to when each schedule is dealt with. Apart from its jobs, which may be done and purged.
@@ -144,3 +154,34 @@ create table purlin_jobs_schedules (
     last_at   integer,
     paused    integer not null
 ) strict, without rowid;
+
+-- A job with a group stands here before it stands in `ready`. From there to its end it has a slot.
+create table purlin_jobs_held (
+    group_name text not null,
+    rank       integer not null,
+    id         blob not null,
+    primary key (group_name, rank, id)
+) strict, without rowid;
+
+create table purlin_jobs_slots (
+    group_name  text not null,
+    job         blob not null,
+    -- It has a token of the rate, and has not started.
+    is_reserved integer not null,
+    primary key (group_name, job)
+) strict, without rowid;
+
+create table purlin_jobs_groups (
+    name    text not null primary key,
+    -- Null: the window of the store.
+    at_most integer,
+    every   integer,
+    burst   integer,
+    tat     integer,
+    -- When it is to be looked at without other cause.
+    due_at  integer,
+    -- By an operator.
+    is_set  integer not null default 0
+) strict, without rowid;
+
+create index purlin_jobs_groups_due on purlin_jobs_groups (due_at) where due_at is not null;

@@ -1,22 +1,25 @@
 mod flows;
+mod groups;
 mod notes;
 mod schedules;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
-use tokio::sync::watch;
 
 use self::flows::End;
+use self::groups::{Line, Pace, until};
 use self::notes::Remembered;
+use super::limits::GROUP_WINDOW;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled,
-    Settlement, State, Tally, Wake, Wakeups,
+    KeptResult, LimitStore, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore,
+    Settled, Settlement, State, Tally, Wake, Wakeups,
 };
+use crate::watched::Watched;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
 const NAME: &str = "memory";
@@ -31,8 +34,10 @@ const NAME: &str = "memory";
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     shelf: Arc<Mutex<Shelf>>,
-    changes: Arc<watch::Sender<()>>,
+    /// How many calls there were that may have made a job ready.
+    changes: Arc<Watched<u64>>,
     clock: Arc<dyn Clock>,
+    window: u32,
 }
 
 impl MemoryStore {
@@ -43,6 +48,7 @@ impl MemoryStore {
             shelf: Arc::default(),
             changes: Arc::default(),
             clock: Arc::new(SystemClock),
+            window: GROUP_WINDOW,
         }
     }
 
@@ -51,6 +57,21 @@ impl MemoryStore {
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.max(1);
+        self
+    }
+
+    /// Wakes who waits for jobs.
+    fn changed(&self) {
+        self.changes.change(|changes| {
+            *changes = changes.wrapping_add(1);
+            true
+        });
     }
 
     fn shelf(&self) -> (MutexGuard<'_, Shelf>, Micros) {
@@ -75,15 +96,21 @@ struct Shelf {
     ready: BTreeMap<QueueName, BTreeSet<(Micros, JobId)>>,
     /// By the time to start.
     scheduled: BTreeSet<(Micros, JobId)>,
-    workers: HashMap<WorkerId, Micros>,
-    leases: HashMap<LeaseId, Lease>,
-    unique: HashMap<UniqueKey, Holder>,
+    workers: BTreeMap<WorkerId, Micros>,
+    leases: BTreeMap<LeaseId, Lease>,
+    unique: BTreeMap<UniqueKey, Holder>,
     /// By parent and child: who waits for whom.
     edges: BTreeMap<(JobId, JobId), On>,
     paused: HashSet<QueueName>,
     schedules: BTreeMap<String, schedules::Schedule>,
+    groups: BTreeMap<String, Line>,
+    /// Groups that may have to admit jobs when the call ends.
+    stirred: BTreeSet<String>,
+    /// The earliest time to look at a group again that nobody has asked for yet.
+    told_due: Option<Micros>,
+    paces: BTreeMap<QueueName, Pace>,
     /// Until when each is kept.
-    results: HashMap<JobId, (KeptResult, Micros)>,
+    results: BTreeMap<JobId, (KeptResult, Micros)>,
 }
 
 #[derive(Debug)]
@@ -95,7 +122,7 @@ struct Row {
     failure: Option<Failure>,
     enqueued_at: Micros,
     /// For whom it still waits.
-    parents: HashSet<JobId>,
+    parents: BTreeSet<JobId>,
     tally: Tally,
     remembered: Remembered,
 }
@@ -108,6 +135,7 @@ enum Place {
     Leased { is_cancelled: bool },
     Dead { at: Micros },
     Cancelled { at: Micros },
+    Held { run_at: Micros },
 }
 
 impl Place {
@@ -119,6 +147,7 @@ impl Place {
             Self::Leased { .. } => State::Leased,
             Self::Dead { .. } => State::Dead,
             Self::Cancelled { .. } => State::Cancelled,
+            Self::Held { .. } => State::Held,
         }
     }
 }
@@ -148,19 +177,26 @@ impl Shelf {
         }
     }
 
-    /// Says where a job stands, and frees its unique key if that is over by now.
+    /// Says where a job stands, and frees its slot, and its unique key if that is over by now.
     fn stand(&mut self, id: JobId, place: Place) {
+        if !matches!(place, Place::Leased { .. }) {
+            self.free_slot(id);
+        }
         let Some(row) = self.jobs.get_mut(&id) else {
             return;
         };
         row.place = place;
         match place {
             Place::Blocked => {}
-            Place::Ready { run_at } => {
-                let options = &row.entry.options;
-                let rank = run_at.saturating_add(micros(options.priority.offset()));
-                let queue = self.ready.entry(options.queue.clone()).or_default();
-                queue.insert((rank, id));
+            Place::Ready { run_at } | Place::Held { run_at } => {
+                let rank = run_at.saturating_add(micros(row.entry.options.priority.offset()));
+                if self.hold(id, rank) {
+                    if let Some(row) = self.jobs.get_mut(&id) {
+                        row.place = Place::Held { run_at };
+                    }
+                } else {
+                    self.make_ready(id, run_at);
+                }
             }
             Place::Scheduled { run_at } => {
                 self.scheduled.insert((run_at, id));
@@ -185,6 +221,10 @@ impl Shelf {
                 if let Some(queue) = self.ready.get_mut(&options.queue) {
                     queue.remove(&(rank, id));
                 }
+            }
+            Place::Held { run_at } => {
+                let rank = run_at.saturating_add(micros(options.priority.offset()));
+                self.unhold(id, rank);
             }
             Place::Scheduled { run_at } => {
                 self.scheduled.remove(&(run_at, id));
@@ -248,12 +288,16 @@ impl Shelf {
         let mut replaced = None;
         if let Some(holder) = self.holder(&unique.key, now) {
             let waits = self.jobs.get(&holder).is_some_and(|row| {
-                matches!(row.place, Place::Ready { .. } | Place::Scheduled { .. })
+                matches!(
+                    row.place,
+                    Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. }
+                )
             });
             if unique.on_conflict == OnConflict::Keep || !waits || added.contains(&holder) {
                 return Err(holder);
             }
             self.unplace(holder);
+            self.free_slot(holder);
             self.jobs.remove(&holder);
             self.hand_children_on(holder, entry.id);
             replaced = Some(holder);
@@ -293,6 +337,7 @@ impl Shelf {
             },
         );
         added.insert(id);
+        self.declare(id);
         if entry.parents.is_empty() {
             self.begin(id, now);
         } else {
@@ -321,7 +366,7 @@ impl Shelf {
         }
     }
 
-    fn lease(&mut self, claim: &Claim) {
+    fn lease(&mut self, claim: &Claim, now: Micros) {
         let mut taken = Vec::new();
         if !self.paused.contains(&claim.queue) {
             let queue = self.ready.entry(claim.queue.clone()).or_default();
@@ -330,7 +375,9 @@ impl Shelf {
                 claim.kinds.contains(kind)
             };
             let next = queue.iter().map(|(_, id)| *id).filter(known);
-            taken = next.take(claim.limit.into()).collect();
+            let tokens = self.paces.get(&claim.queue).map(|pace| pace.tokens(now));
+            let limit = tokens.unwrap_or(usize::MAX).min(claim.limit.into());
+            taken = next.take(limit).collect();
         }
         for id in &taken {
             self.unplace(*id);
@@ -340,6 +387,10 @@ impl Shelf {
                     is_cancelled: false,
                 },
             );
+            self.start(*id, now);
+        }
+        if let Some(pace) = self.paces.get_mut(&claim.queue) {
+            pace.started(now, taken.len());
         }
         if !taken.is_empty() {
             let worker = claim.worker;
@@ -447,7 +498,9 @@ impl Shelf {
     fn view(&self, id: JobId) -> Option<JobView> {
         let row = self.jobs.get(&id)?;
         let (run_at, finished_at) = match row.place {
-            Place::Ready { run_at } | Place::Scheduled { run_at } => (Some(run_at), None),
+            Place::Ready { run_at } | Place::Held { run_at } | Place::Scheduled { run_at } => {
+                (Some(run_at), None)
+            }
             Place::Blocked | Place::Leased { .. } => (None, None),
             Place::Dead { at } | Place::Cancelled { at } => (None, Some(at)),
         };
@@ -500,7 +553,8 @@ impl JobStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = jobs.iter().map(add).collect();
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         Ok(enqueued)
     }
 
@@ -527,7 +581,8 @@ impl JobStore for MemoryStore {
                 .with_source("the worker is not known, or was taken for dead"));
         }
         if !shelf.leases.contains_key(&claim.lease) {
-            shelf.lease(claim);
+            shelf.lease(claim, now);
+            shelf.admit(now, self.window);
         }
         let Some(lease) = shelf.leases.get(&claim.lease) else {
             return Ok(Vec::new());
@@ -544,7 +599,8 @@ impl JobStore for MemoryStore {
         let (mut shelf, now) = self.shelf();
         let settle = |settlement| shelf.settle(lease, settlement, now);
         let settled = settlements.iter().map(settle).collect();
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         Ok(settled)
     }
 
@@ -568,7 +624,8 @@ impl JobStore for MemoryStore {
         for id in shelf.forget(worker) {
             shelf.give_back(id, now);
         }
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         Ok(())
     }
 
@@ -583,36 +640,42 @@ impl JobStore for MemoryStore {
             rescued.workers += 1;
             for id in shelf.forget(worker) {
                 match shelf.crash(id, rescue.max_crashes, now) {
-                    Some(State::Ready) => rescued.ready += 1,
+                    Some(State::Ready | State::Held) => rescued.ready += 1,
                     Some(State::Dead) => rescued.dead += 1,
                     _ => {}
                 }
             }
         }
-        if rescued.workers > 0 {
-            self.changes.send_replace(());
+        if shelf.admit(now, self.window) > 0 || rescued.workers > 0 {
+            self.changed();
         }
         Ok(rescued)
     }
 
     async fn promote(&self, limit: u32) -> Result<Promoted, StoreError> {
         let (mut shelf, now) = self.shelf();
-        let mut jobs = 0;
+        let (mut jobs, mut moved) = (0, 0);
         while let Some(&(run_at, id)) = shelf.scheduled.first() {
-            if run_at > now || jobs == limit {
+            if run_at > now || moved == limit {
                 break;
             }
             shelf.unplace(id);
             shelf.place(id, Place::Ready { run_at });
-            jobs += 1;
+            moved += 1;
+            let is_ready = matches!(shelf.jobs[&id].place, Place::Ready { .. });
+            jobs += u32::from(is_ready);
         }
+        shelf.stir_due(now);
+        jobs += shelf.admit(now, self.window);
         if jobs > 0 {
-            self.changes.send_replace(());
+            self.changed();
         }
-        let next_in = shelf.scheduled.first().map(|(run_at, _)| {
-            Duration::from_micros(u64::try_from(run_at.saturating_sub(now)).unwrap_or_default())
-        });
-        Ok(Promoted { jobs, next_in })
+        let scheduled = shelf.scheduled.first().map(|(run_at, _)| *run_at);
+        let next = scheduled.into_iter().chain(shelf.next_due()).min();
+        Ok(Promoted {
+            jobs,
+            next_in: next.map(|at| until(now, at)),
+        })
     }
 
     fn apart(&self) -> Arc<dyn JobStore> {
@@ -620,10 +683,15 @@ impl JobStore for MemoryStore {
     }
 
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
-        Ok(Box::new(Changes(self.changes.subscribe())))
+        let (changes, seen) = (Arc::clone(&self.changes), self.changes.get());
+        Ok(Box::new(Changes { changes, seen }))
     }
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
 
@@ -633,17 +701,20 @@ impl JobStore for MemoryStore {
 }
 
 #[derive(Debug)]
-struct Changes(watch::Receiver<()>);
+struct Changes {
+    changes: Arc<Watched<u64>>,
+    seen: u64,
+}
 
 #[async_trait]
 impl Wakeups for Changes {
     async fn next(&mut self, up_to: Duration) -> Wake {
-        match tokio::time::timeout(up_to, self.0.changed()).await {
-            Ok(Ok(())) => Wake::Jobs,
-            // Nobody has the store any more: nothing will come, and the time still has to pass.
-            Ok(Err(_)) => {
-                tokio::time::sleep(up_to).await;
-                Wake::Elapsed
+        let seen = self.seen;
+        let changed = self.changes.wait_for(|changes| *changes != seen);
+        match tokio::time::timeout(up_to, changed).await {
+            Ok(changes) => {
+                self.seen = changes;
+                Wake::Jobs
             }
             Err(_) => Wake::Elapsed,
         }
@@ -687,6 +758,7 @@ impl JobAdmin for MemoryStore {
                 State::Leased => &mut counts.leased,
                 State::Dead => &mut counts.dead,
                 State::Cancelled => &mut counts.cancelled,
+                State::Held => &mut counts.held,
             } += 1;
         }
         let queues = shelf
@@ -709,11 +781,12 @@ impl JobAdmin for MemoryStore {
             return Ok(false);
         };
         match place {
-            Place::Ready { .. } | Place::Scheduled { .. } | Place::Blocked => {
+            Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. } | Place::Blocked => {
                 shelf.unplace(id);
                 shelf.unblock(id);
                 shelf.place(id, Place::Cancelled { at: now });
-                self.changes.send_replace(());
+                shelf.admit(now, self.window);
+                self.changed();
                 Ok(true)
             }
             Place::Leased { .. } => {
@@ -754,7 +827,8 @@ impl JobAdmin for MemoryStore {
             _ => return Ok(false),
         }
         shelf.place(id, Place::Ready { run_at: now });
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         Ok(true)
     }
 
@@ -764,7 +838,7 @@ impl JobAdmin for MemoryStore {
 
     async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
         let was_paused = self.shelf().0.paused.remove(queue);
-        self.changes.send_replace(());
+        self.changed();
         Ok(was_paused)
     }
 
@@ -779,7 +853,8 @@ impl JobAdmin for MemoryStore {
             // Whoever still waits for it waits for one that is dead.
             shelf.tell_children(*id, End::Cancelled, now);
         }
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         let over = |holder: &Holder| holder.until.is_some_and(|until| until <= now);
         let keys = shelf.unique.iter().filter(|(_, holder)| over(holder));
         let keys: Vec<_> = keys

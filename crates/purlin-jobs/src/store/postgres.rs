@@ -1,6 +1,7 @@
 mod admin;
 mod enqueue;
 mod flows;
+mod limits;
 mod listen;
 mod low_water;
 mod notes;
@@ -27,9 +28,10 @@ use uuid::Uuid;
 use self::listen::Deaf;
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
+use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, NoteStore, Promoted, Rescue, Rescued,
-    ScheduleStore, Settled, Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, LimitStore, NoteStore, Promoted, Rescue,
+    Rescued, ScheduleStore, Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -69,11 +71,13 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | … with one that is taken: more, by 2 or 3 | 7 | 12 |
 /// | `enqueue` of jobs of which some wait for others: one statement more, and a transaction | 4 | 5 |
 /// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
+/// | `claim` when a group was told something, or starts jobs by a rate; 3 and 12 if that admits what it returns | 2 | 8 |
 /// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
 /// | `rescue` when no worker is dead | 1 | 4 |
 /// | `rescue` when some are; one more if a job of theirs is settled at that moment | 3 | 12 |
 /// | `leave` | 4 | 6 |
 /// | `promote`, for each 1 000 jobs; one statement more when it reaches its limit | 1 | 4 |
+/// | `limit_group`, `limit_queue`, `group` | 1 | 4 |
 /// | `purge_finished`, for each 1 000 rows of a kind | 4 | 16 |
 /// | `note`, `recall`, `result` | 1 | 4 |
 /// | `signal`; 4 of them when the job has ended | 5 | 5 |
@@ -94,6 +98,10 @@ const CRASHED: &str = "the worker died while it had this job";
 /// each other there, so complete them last. A rescue leaves out a job that somebody completes in a
 /// transaction, until that ends; `leave` waits for it.
 ///
+/// Calls that enqueue or end jobs of a [`Group`](crate::Group) wait for each other, one group after the other in the order of
+/// their names, until the end of the call. Claims do not, but for those from a queue with a rate. `enqueue_in` and
+/// `complete_in` lock no group, and leave word: who claims or promotes next admits jobs.
+///
 /// # Cancel safety
 ///
 /// Every call is one statement or one transaction. `BEGIN` runs in a task of its own: sqlx gives a
@@ -108,6 +116,8 @@ pub struct PostgresStore {
     sql: Arc<Statements>,
     channel: Arc<str>,
     low_water: Arc<LowWater>,
+    hints: Arc<Hints>,
+    window: u32,
     clock: Arc<dyn Clock>,
     pooling: Pooling,
     listens: bool,
@@ -121,10 +131,16 @@ impl PostgresStore {
         let schema = SchemaName::default();
         Self {
             pool,
-            sql: Arc::new(Statements::of(&schema)),
+            sql: Arc::new(Statements::of(
+                &schema,
+                &listen::channel(&schema),
+                GROUP_WINDOW,
+            )),
             channel: listen::channel(&schema).into(),
             schema,
             low_water: Arc::default(),
+            hints: Arc::default(),
+            window: GROUP_WINDOW,
             clock: Arc::new(SystemClock),
             pooling: Pooling::Session,
             listens: true,
@@ -135,10 +151,22 @@ impl PostgresStore {
     /// In another schema, which must exist.
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaName) -> Self {
-        self.sql = Arc::new(Statements::of(&schema));
         self.channel = listen::channel(&schema).into();
         self.schema = schema;
+        self.with_statements()
+    }
+
+    fn with_statements(mut self) -> Self {
+        let statements = Statements::of(&self.schema, &self.channel, self.window);
+        self.sql = Arc::new(statements);
         self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.clamp(1, i32::MAX.unsigned_abs());
+        self.with_statements()
     }
 
     /// Judges all times by this clock; by default it is the server's `statement_timestamp()`.
@@ -270,26 +298,38 @@ impl PostgresStore {
     }
 
     async fn try_claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
+        let (claimed, is_stirred) = self.claim_ready(claim).await?;
+        if is_stirred {
+            let admitted = self.open_mail(None).await?;
+            if admitted > 0 && claimed.is_empty() {
+                return Ok(self.claim_from(claim, None).await?.0);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// What is ready, and whether a group was told something.
+    async fn claim_ready(&self, claim: &Claim) -> Result<(Vec<Claimed>, bool), StoreError> {
         let start = self.low_water.start(&claim.queue);
-        let claimed = self.claim_from(claim, start).await?;
+        let (claimed, is_stirred) = self.claim_from(claim, start).await?;
         if claimed.len() >= claim.limit.into()
             || start.is_none()
             || !self.low_water.may_look(&claim.queue)
         {
-            return Ok(claimed);
+            return Ok((claimed, is_stirred));
         }
         self.low_water.forget(Some(&claim.queue));
         if claimed.is_empty() {
             return self.claim_from(claim, None).await;
         }
-        Ok(claimed)
+        Ok((claimed, is_stirred))
     }
 
     async fn claim_from(
         &self,
         claim: &Claim,
         start: Option<i64>,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<(Vec<Claimed>, bool), StoreError> {
         let begun = Instant::now();
         let rows = loop {
             let query = self
@@ -316,9 +356,13 @@ impl PostgresStore {
             let took = begun.elapsed();
             self.low_water.claimed(&claim.queue, start, highest, took);
         }
+        self.hints
+            .more_in(&claim.queue, row::micros_of(first, "more_in")?);
+        let is_stirred = first.try_get("is_stirred")?;
         let nothing = first.try_get::<Option<Uuid>, _>("id")?.is_none();
         let rows = if nothing { &[][..] } else { &rows[..] };
-        Ok(rows.iter().map(row::claimed).collect::<Result<_, _>>()?)
+        let claimed = rows.iter().map(row::claimed).collect::<Result<_, _>>()?;
+        Ok((claimed, is_stirred))
     }
 
     async fn try_rescue(&self, rescue: &Rescue) -> Result<Rescued, sqlx::Error> {
@@ -339,6 +383,7 @@ impl PostgresStore {
                 .bind(CRASHED)
                 .bind(&*self.channel);
             let row = self.fetch_one(None, query).await?;
+            self.heard(&row)?;
             let count = |column| row::count(&row, column).map(saturating);
             rescued.workers += count("workers")?;
             rescued.ready += count("ready")?;
@@ -359,25 +404,28 @@ impl PostgresStore {
             .query(&self.sql.give_back)
             .bind(worker.as_uuid())
             .bind(&*self.channel);
-        self.fetch(Some(&mut *transaction), give_back).await?;
+        let given_back = self.fetch_one(Some(&mut *transaction), give_back);
+        self.heard(&given_back.await?)?;
         transaction.commit().await?;
         self.low_water.forget(None);
         Ok(())
     }
 
     async fn try_promote(&self, limit: u32) -> Result<Promoted, sqlx::Error> {
-        let mut jobs = 0;
+        let (mut jobs, mut moved) = (0, 0);
         loop {
-            let batch = (limit - jobs).min(BATCH);
+            let batch = (limit - moved).min(BATCH);
             let query = self
                 .query(&self.sql.promote)
                 .bind(i64::from(batch))
                 .bind(&*self.channel);
             let row = self.fetch_one(None, query).await?;
-            let promoted = saturating(row::count(&row, "jobs")?);
-            jobs += promoted;
-            let may_be_more = promoted == batch;
-            if may_be_more && jobs < limit {
+            let due = saturating(row::count(&row, "moved")?);
+            moved += due;
+            let (admitted, due_in) = self.heard(&row)?;
+            jobs += saturating(row::count(&row, "placed")? + admitted);
+            let may_be_more = due == batch;
+            if may_be_more && moved < limit {
                 continue;
             }
             if jobs > 0 {
@@ -387,7 +435,8 @@ impl PostgresStore {
                 let next = self.fetch_one(None, self.query(&self.sql.next_in));
                 row::duration(&next.await?, "next_in")?
             } else {
-                row::duration(&row, "next_in")?
+                let next_in = row::duration(&row, "next_in")?;
+                next_in.into_iter().chain(due_in).min()
             };
             return Ok(Promoted { jobs, next_in });
         }
@@ -476,6 +525,10 @@ impl JobStore for PostgresStore {
     }
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
 

@@ -184,7 +184,7 @@ pub struct Rescue {
 pub struct Rescued {
     /// Workers that were dead.
     pub workers: u32,
-    /// Jobs that are ready again.
+    /// Jobs that are ready or held again.
     pub ready: u32,
     /// Jobs that have crashed too often. One that was to be cancelled is neither: it is cancelled.
     pub dead: u32,
@@ -193,9 +193,10 @@ pub struct Rescued {
 /// What was made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promoted {
-    /// How many jobs.
+    /// How many jobs, those included that had been held.
     pub jobs: u32,
-    /// How long it is until the next one is due; `None` when nothing is scheduled.
+    /// How long it is until the next one is due, or the rate of a group lets one more be ready; `None` when
+    /// neither will be.
     pub next_in: Option<Duration>,
 }
 
@@ -225,6 +226,8 @@ pub enum State {
     Dead,
     /// It was cancelled.
     Cancelled,
+    /// It waits in the line of its group until that lets it be ready.
+    Held,
 }
 
 /// A job that is not done, as an operator sees it.
@@ -253,7 +256,7 @@ pub struct JobView {
     pub failure: Option<Failure>,
     /// When it was enqueued.
     pub enqueued_at: SystemTime,
-    /// When it may start, if it is ready or scheduled.
+    /// When it may start, if it is ready, held or scheduled.
     pub run_at: Option<SystemTime>,
     /// When it ended, if it has.
     pub finished_at: Option<SystemTime>,
@@ -332,6 +335,8 @@ pub struct Counts {
     pub dead: u64,
     /// Cancelled.
     pub cancelled: u64,
+    /// Waiting in the lines of their groups.
+    pub held: u64,
     /// For how long the one has been ready that is the next to be claimed.
     pub oldest_ready: Option<Duration>,
 }

@@ -2,6 +2,7 @@ mod adding;
 mod admin;
 mod claiming;
 mod flows;
+mod groups;
 mod notes;
 mod promoting;
 mod row;
@@ -25,12 +26,14 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use self::groups::Stirred;
 use self::row::Micros;
 use self::wakeups::Changes;
+use super::limits::{GROUP_WINDOW, Hints};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, Note, NoteStore, Noted, Notes,
-    Outcome, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement, TransactionalJobStore,
-    Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, LimitStore, Note, NoteStore,
+    Noted, Notes, Outcome, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement,
+    TransactionalJobStore, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -84,6 +87,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `signal` | 4, and 3 when it makes a job ready |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
 ///
+/// Jobs with a group cost up to 9 more for each group of a call, and 2 more for each group and 1 for the call when
+/// they are enqueued, claimed or settled.
 /// Otherwise they do not depend on the number of jobs in a call. Each looks its rows up in an index. `list`
 /// and `counts` read every job that is not done; a claim reads past jobs of kinds that it is not asked for.
 ///
@@ -95,7 +100,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// and its clones wait in the order in which they came, without a connection, for up to the pool's
 /// time limit for one, and fail with [`Timeout`](purlin_store::StoreErrorKind::Timeout); for other
 /// writers, in this process and in others, they wait for up to the busy timeout and fail with
-/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Make one store for each process and clone it.
+/// [`Conflict`](purlin_store::StoreErrorKind::Conflict). Heartbeats are such other writers. Make one store
+/// for each process and clone it.
 ///
 /// # Wake-ups
 ///
@@ -119,6 +125,8 @@ pub struct SqliteStore {
     poll_interval: Duration,
     writer: Arc<Mutex<()>>,
     changes: Arc<watch::Sender<()>>,
+    hints: Arc<Hints>,
+    window: u32,
 }
 
 impl SqliteStore {
@@ -132,6 +140,8 @@ impl SqliteStore {
             poll_interval: DEFAULT_POLL_INTERVAL,
             writer: Arc::default(),
             changes: Arc::default(),
+            hints: Arc::default(),
+            window: GROUP_WINDOW,
         }
     }
 
@@ -155,6 +165,13 @@ impl SqliteStore {
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many jobs of a group that declares no limit are ready or leased at a time. Default 16; at least 1.
+    #[must_use]
+    pub fn with_group_window(mut self, jobs: u32) -> Self {
+        self.window = jobs.max(1);
         self
     }
 
@@ -211,6 +228,31 @@ impl SqliteStore {
         })
     }
 
+    async fn add(
+        &self,
+        connection: &mut SqliteConnection,
+        jobs: &[Entry],
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let (now, mut stirred) = (self.now(), Stirred::new());
+        let enqueued = adding::add(connection, jobs, now, &mut stirred).await?;
+        self.admit(connection, &mut stirred, now).await?;
+        Ok(enqueued)
+    }
+
+    /// Settles, and says whether others are ready by that.
+    async fn end_jobs(
+        &self,
+        connection: &mut SqliteConnection,
+        lease: LeaseId,
+        settlements: &[Settlement],
+    ) -> Result<(Vec<Settled>, bool), StoreError> {
+        let (now, mut stirred) = (self.now(), Stirred::new());
+        let (settled, goes_on) =
+            settling::settle(connection, lease, settlements, now, &mut stirred).await?;
+        let admitted = self.admit(connection, &mut stirred, now).await?;
+        Ok((settled, goes_on || admitted.jobs > 0))
+    }
+
     /// Tells workers of this process that there may be jobs for them.
     fn wake(&self) {
         self.changes.send_replace(());
@@ -253,7 +295,7 @@ impl JobStore for SqliteStore {
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let enqueued = deadline(NAME, "enqueue", self.timeout, async {
             let mut write = self.begin("enqueue").await?;
-            let enqueued = adding::add(&mut write, jobs, self.now()).await?;
+            let enqueued = self.add(&mut write, jobs).await?;
             write.commit().await?;
             Ok::<_, StoreError>(enqueued)
         })
@@ -278,8 +320,14 @@ impl JobStore for SqliteStore {
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, StoreError> {
         deadline(NAME, "claim", self.timeout, async {
             let mut write = self.begin("claim").await?;
-            let claimed = claiming::claim(&mut write, claim, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (claimed, more_in) = claiming::claim(&mut write, claim, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
+            self.hints.more_in(&claim.queue, more_in);
+            if admitted.jobs > 0 {
+                self.wake();
+            }
             Ok::<_, StoreError>(claimed)
         })
         .await
@@ -290,16 +338,16 @@ impl JobStore for SqliteStore {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let (settled, goes_on) = deadline(NAME, "settle", self.timeout, async {
+        let (settled, wakes) = deadline(NAME, "settle", self.timeout, async {
             let mut write = self.begin("settle").await?;
-            let settled = settling::settle(&mut write, lease, settlements, self.now()).await?;
+            let settled = self.end_jobs(&mut write, lease, settlements).await?;
             write.commit().await?;
             Ok::<_, StoreError>(settled)
         })
         .await?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
-        if goes_on || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
+        if wakes || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
             self.wake();
         }
         Ok(settled)
@@ -318,7 +366,9 @@ impl JobStore for SqliteStore {
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         deadline(NAME, "leave", self.timeout, async {
             let mut write = self.begin("leave").await?;
-            workers::leave(&mut write, worker, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            workers::leave(&mut write, worker, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await
         })
         .await?;
@@ -327,14 +377,16 @@ impl JobStore for SqliteStore {
     }
 
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
-        let (rescued, goes_on) = deadline(NAME, "rescue", self.timeout, async {
+        let (rescued, wakes) = deadline(NAME, "rescue", self.timeout, async {
             let mut write = self.begin("rescue").await?;
-            let (rescued, goes_on) = workers::rescue(&mut write, rescue, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (rescued, goes_on) = workers::rescue(&mut write, rescue, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
-            Ok::<_, StoreError>((rescued, goes_on))
+            Ok::<_, StoreError>((rescued, goes_on || admitted.jobs > 0))
         })
         .await?;
-        if goes_on || rescued.ready > 0 {
+        if wakes || rescued.ready > 0 {
             self.wake();
         }
         Ok(rescued)
@@ -346,7 +398,7 @@ impl JobStore for SqliteStore {
                 return Ok(promoted);
             }
             let mut write = self.begin("promote").await?;
-            let promoted = promoting::promote(&mut write, limit, self.now()).await?;
+            let promoted = promoting::promote(&mut write, self, limit, self.now()).await?;
             write.commit().await?;
             Ok::<_, StoreError>(promoted)
         })
@@ -365,6 +417,8 @@ impl JobStore for SqliteStore {
             .connect_lazy_with((*self.pool.connect_options()).clone());
         Arc::new(Self {
             pool,
+            // Whoever has the turn may wait for a connection of a pool that handlers have emptied.
+            writer: Arc::default(),
             ..self.clone()
         })
     }
@@ -378,6 +432,10 @@ impl JobStore for SqliteStore {
     }
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
         Some(self)
     }
 
@@ -400,8 +458,7 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
         connection: &mut SqliteConnection,
         jobs: &[Entry],
     ) -> Result<Vec<Enqueued>, StoreError> {
-        let add = adding::add(connection, jobs, self.now());
-        deadline(NAME, "enqueue in", self.timeout, add).await
+        deadline(NAME, "enqueue in", self.timeout, self.add(connection, jobs)).await
     }
 
     async fn complete_in(
@@ -413,7 +470,7 @@ impl TransactionalJobStore<SqliteConnection> for SqliteStore {
         deadline(NAME, "complete in", self.timeout, async {
             let outcome = Outcome::Done;
             let done = [Settlement { id: job, outcome }];
-            let (settled, _) = settling::settle(connection, lease, &done, self.now()).await?;
+            let (settled, _) = self.end_jobs(connection, lease, &done).await?;
             Ok::<_, StoreError>(settled[0])
         })
         .await

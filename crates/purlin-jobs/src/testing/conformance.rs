@@ -1,12 +1,14 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! that of [`TransactionalJobStore`], and those of [`ScheduleStore`](crate::store::ScheduleStore) and
-//! [`NoteStore`](crate::store::NoteStore), a case for each of their clauses.
+//! that of [`TransactionalJobStore`], and those of [`ScheduleStore`](crate::store::ScheduleStore),
+//! [`NoteStore`](crate::store::NoteStore) and [`LimitStore`](crate::LimitStore), a case for each of their clauses.
 //!
 //! [`store_conformance!`](crate::store_conformance) and
 //! [`transactional_store_conformance!`](crate::transactional_store_conformance), and for stores that keep
-//! schedules or notes [`schedule_conformance!`](crate::schedule_conformance),
-//! [`note_store_conformance!`](crate::note_store_conformance) and
-//! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance), make a `#[tokio::test]`
+//! schedules, notes or groups [`schedule_conformance!`](crate::schedule_conformance),
+//! [`note_store_conformance!`](crate::note_store_conformance),
+//! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance),
+//! [`limit_store_conformance!`](crate::limit_store_conformance) and
+//! [`transactional_limit_store_conformance!`](crate::transactional_limit_store_conformance), make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
 //! when the store is wrong.
@@ -52,6 +54,7 @@ mod dropped;
 mod enqueue;
 mod fencing;
 mod flows;
+mod groups;
 mod notes;
 mod races;
 mod schedule;
@@ -77,6 +80,7 @@ pub use self::dropped::*;
 pub use self::enqueue::*;
 pub use self::fencing::*;
 pub use self::flows::*;
+pub use self::groups::*;
 pub use self::notes::*;
 pub use self::races::*;
 pub use self::schedule::*;
@@ -124,6 +128,11 @@ pub trait TransactionalHarness: Harness {
 
     /// Rolls one back.
     fn roll_back(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send;
+
+    /// Whether every writer waits for the end of a transaction that writes, as on SQLite.
+    fn waits_for_transactions(&self) -> bool {
+        false
+    }
 }
 
 /// A time for the clock of a harness, with microseconds in it.

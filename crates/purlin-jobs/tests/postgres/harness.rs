@@ -9,8 +9,8 @@ use purlin_jobs::store::{
 };
 use purlin_jobs::store::{Found, KeptResult, Note, NoteKind, NoteStore as _, Noted, Signalled};
 use purlin_jobs::{
-    JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, TransactionalJobStore as _,
-    Unique, WorkerId,
+    Group, JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, Rate,
+    TransactionalJobStore as _, Unique, WorkerId,
 };
 use purlin_store::postgres::PostgresConfig;
 use purlin_store::testing::ManualClock;
@@ -166,6 +166,38 @@ async fn remember(store: &PostgresStore, pool: &PgPool, lease: LeaseId, job: Job
     assert_eq!((notes.signals, notes.notes.len()), (1, 4));
 }
 
+/// A group is used up to its end, and a queue without jobs has a rate.
+async fn use_groups(store: &PostgresStore, pool: &PgPool) {
+    let own = worker(store).await;
+    let queue = QueueName::new("limited").unwrap();
+    let limits = store.limits().unwrap();
+    let rate = Rate::new(100, MINUTE);
+    let entry = || {
+        let group = Group::new("tenant").with_at_most(1).with_rate(rate);
+        job_with(|options| options.with_group(group).with_queue(queue.clone()))
+    };
+    store.enqueue(&[entry(), entry()]).await.unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    let joined = store.enqueue_in(&mut transaction, &[entry()]).await;
+    joined.unwrap();
+    transaction.commit().await.unwrap();
+    limits.limit_queue(&queue, Some(rate)).await.unwrap();
+    for _ in 0..3 {
+        let claim = Claim {
+            queue: queue.clone(),
+            ..claim_of(own, 5)
+        };
+        let claimed = store.claim(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        let settled = store.settle(claim.lease, &done([claimed[0].id])).await;
+        assert_eq!(settled.unwrap(), [Settled::Applied]);
+    }
+    limits.limit_queue(&queue, None).await.unwrap();
+    limits.limit_group("tenant", None).await.unwrap();
+    limits.group("tenant").await.unwrap();
+    store.leave(own).await.unwrap();
+}
+
 /// Makes every call, by whatever statement it can use.
 pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&ManualClock>) {
     store.check_schema().await.unwrap();
@@ -190,6 +222,7 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     joined.unwrap();
     transaction.commit().await.unwrap();
 
+    use_groups(store, pool).await;
     let (lease, claimed) = claim(store, own, 5).await;
     let ids: Vec<_> = claimed.iter().map(|job| job.id).collect();
     assert_eq!(ids.len(), 5);

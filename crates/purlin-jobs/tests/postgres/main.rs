@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
 
 mod bouncer;
+mod groups;
 mod harness;
 mod joined;
 mod low_water;

@@ -42,7 +42,9 @@ const EMPTY: &str = "delete from purlin_jobs_jobs; delete from purlin_jobs_ready
     delete from purlin_jobs_scheduled; delete from purlin_jobs_leases;
     delete from purlin_jobs_unique; delete from purlin_jobs_finished;
     delete from purlin_jobs_children; delete from purlin_jobs_edges;
-    delete from purlin_jobs_notes; delete from purlin_jobs_results";
+    delete from purlin_jobs_notes; delete from purlin_jobs_results;
+    delete from purlin_jobs_held; delete from purlin_jobs_slots;
+    delete from purlin_jobs_groups; delete from purlin_jobs_mail";
 
 /// What only operators and purges call, and whoever replaces a job that has failed before: to find a ready
 /// job by its id all of them may have to be read.
@@ -99,6 +101,10 @@ async fn use_indexes(pool: &PgPool, statements: &[Statement]) -> usize {
         "edges",
         "notes",
         "results",
+        "held",
+        "slots",
+        "groups",
+        "mail",
     ]
     .map(|table| format!("Seq Scan on purlin_jobs_{table}"));
     let mut often = 0;
@@ -125,15 +131,15 @@ async fn every_statement_that_runs_often_uses_the_indexes_of_large_tables() {
     };
     use_it(&db.store, &db.pool, Some(&db.clock)).await;
     let statements = prepared(&db.pool).await;
-    assert_eq!(statements.len(), 46, "every statement of the store");
+    assert_eq!(statements.len(), 52, "every statement of the store");
     let run = async |sql: &'static str| {
         sqlx::raw_sql(sql).execute(&db.pool).await.unwrap();
     };
     run("set plan_cache_mode = force_generic_plan").await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 40);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 44);
     run(EMPTY).await;
     run("vacuum analyze").await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 40);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 44);
     run(ROWS).await;
-    assert_eq!(use_indexes(&db.pool, &statements).await, 40);
+    assert_eq!(use_indexes(&db.pool, &statements).await, 44);
 }

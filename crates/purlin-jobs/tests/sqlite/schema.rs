@@ -85,15 +85,18 @@ async fn rows(pool: &SqlitePool) -> Vec<String> {
             "jobs",
             "id, kind, version, queue, priority_offset, max_attempts, timeout, traceparent, unique_key,
              unique_span, failures, crashes, error, failed_at, cancel_requested, enqueued_at, run_at,
-             finished_as, finished_at, notes, payload",
+             finished_as, finished_at, notes, payload, group_name, group_limits",
         ),
-        ("jobs_ready", "queue, rank, id, kind"),
-        ("jobs_scheduled", "run_at, id"),
+        ("jobs_ready", "queue, rank, id, kind, group_name"),
+        ("jobs_scheduled", "run_at, id, has_group"),
         ("jobs_workers", "id, expires_at"),
         ("jobs_leases", "id, worker"),
-        ("jobs_leased", "lease, job"),
+        ("jobs_leased", "lease, job, group_name"),
         ("jobs_unique", "key, job, span, until"),
-        ("jobs_queues", "name, paused"),
+        ("jobs_queues", "name, paused, every, burst, tat"),
+        ("jobs_held", "group_name, rank, id"),
+        ("jobs_slots", "group_name, job, is_reserved"),
+        ("jobs_groups", "name, at_most, every, burst, tat, due_at, is_set"),
         ("jobs_notes", "job, kind, name, due_at, value"),
         ("jobs_results", "job, expires_at, value"),
     ] {
@@ -170,33 +173,35 @@ async fn rows_are_what_they_were() {
     let expected = [
         format!(
             "jobs {one} 'work' 2 'mail' 0 3 1500000 '00-1-2-03' {key} 1 0 0 NULL NULL 0 {t0} {t1} NULL \
-             NULL NULL X'00FF'"
+             NULL NULL X'00FF' NULL NULL"
         ),
         work(
             &two,
-            &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL 1 X'7B7D'"),
+            &format!("{other} 2 0 0 NULL NULL 1 {t0} {t0} NULL NULL 1 X'7B7D' NULL NULL"),
         ),
         work(
             &three,
-            &format!("NULL NULL 1 0 'it did not work' {t0} 0 {t0} {t1} NULL NULL NULL X'7B7D'"),
+            &format!(
+                "NULL NULL 1 0 'it did not work' {t0} 0 {t0} {t1} NULL NULL NULL X'7B7D' NULL NULL"
+            ),
         ),
         work(
             &four,
-            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} 'cancelled' {t0} NULL X'7B7D'"),
+            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} 'cancelled' {t0} NULL X'7B7D' NULL NULL"),
         ),
         work(
             &five,
-            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL NULL X'7B7D'"),
+            &format!("NULL NULL 0 0 NULL NULL 0 {t0} {t0} NULL NULL NULL X'7B7D' NULL NULL"),
         ),
-        format!("jobs_ready 'default' {r0} {five} 'work'"),
-        format!("jobs_scheduled {t1} {one}"),
-        format!("jobs_scheduled {t1} {three}"),
+        format!("jobs_ready 'default' {r0} {five} 'work' NULL"),
+        format!("jobs_scheduled {t1} {one} 0"),
+        format!("jobs_scheduled {t1} {three} 0"),
         format!("jobs_workers {worker} 1700003600000000"),
         format!("jobs_leases {lease} {worker}"),
-        format!("jobs_leased {lease} {two}"),
+        format!("jobs_leased {lease} {two} NULL"),
         format!("jobs_unique {key} {one} 1 NULL"),
         format!("jobs_unique {other} {two} 2 {t1}"),
-        "jobs_queues 'mail' 1".to_owned(),
+        "jobs_queues 'mail' 1 NULL NULL NULL".to_owned(),
         format!("jobs_notes {two} 1 'cool-off' {t1} NULL"),
         format!("jobs_notes {two} 3 'paid' NULL X'31'"),
         format!("jobs_results {five} {t1} X'31'"),

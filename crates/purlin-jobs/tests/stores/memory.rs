@@ -41,6 +41,10 @@ mod schedules {
     purlin_jobs::schedule_conformance!(super::memory());
 }
 
+mod limits {
+    purlin_jobs::limit_store_conformance!(super::memory());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::memory());
 }

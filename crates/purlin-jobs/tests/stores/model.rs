@@ -17,7 +17,8 @@ use purlin_jobs::store::{
 };
 use purlin_jobs::testing::conformance::Harness;
 use purlin_jobs::{
-    JobAdmin, JobId, LeaseId, MemoryStore, Options, Priority, QueueName, Unique, WorkerId,
+    Group, JobAdmin, JobId, LeaseId, MemoryStore, Options, Priority, QueueName, Rate, Unique,
+    WorkerId,
 };
 use purlin_store::{
     Clock as _, StoreError, StoreErrorKind, from_unix_micros, testing::ManualClock, unix_micros,
@@ -65,6 +66,7 @@ struct New {
     key: Option<(u8, Span)>,
     /// For those so many places before it in the call, as far as there are any.
     parents: BTreeMap<usize, bool>,
+    group: Option<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -130,16 +132,19 @@ fn new() -> impl Strategy<Value = New> {
         1 => seconds(0..8).prop_map(Span::For),
     ];
     let key = prop::option::of((0..2_u8, span));
+    let group = prop::option::of(0..3_u8);
     let parents = prop_oneof![
         2 => Just(BTreeMap::new()),
         1 => prop::collection::btree_map(1..4_usize, any::<bool>(), 1..3),
     ];
-    (0..2_usize, 0..2_usize, run, key, parents).prop_map(|(queue, kind, run, key, parents)| New {
+    let parts = (0..2_usize, 0..2_usize, run, key, group, parents);
+    parts.prop_map(|(queue, kind, run, key, group, parents)| New {
         queue,
         kind,
         run,
         key,
         parents,
+        group,
     })
 }
 
@@ -177,11 +182,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The limits of a group are always the same: which declaration is the last one in a call is no matter.
+fn group(n: u8) -> Group {
+    let group = Group::new(format!("group {n}"));
+    match n {
+        0 => group.with_at_most(1),
+        1 => group.with_at_most(3),
+        _ => group
+            .with_at_most(3)
+            .with_rate(Rate::new(1, 2 * SECOND).with_burst(2)),
+    }
+}
+
 /// One history, on both sides.
 struct History<'a> {
     clock: &'a ManualClock,
     stores: [Arc<dyn JobAdmin>; 2],
     reference: MemoryStore,
+    /// Whether the store has groups.
+    is_limited: bool,
     calls: Vec<Vec<Entry>>,
     workers: Vec<WorkerId>,
     claims: Vec<(Claim, Vec<JobId>)>,
@@ -212,6 +231,7 @@ impl<'a> History<'a> {
             clock: h.clock(),
             stores: [h.store(), h.second()],
             reference: MemoryStore::new().with_clock(h.clock().clone()),
+            is_limited: h.store().limits().is_some(),
             calls: Vec::new(),
             workers: Vec::new(),
             claims: Vec::new(),
@@ -230,6 +250,10 @@ impl<'a> History<'a> {
             Run::Now => options,
             Run::After(delay) => options.with_delay(delay + apart),
             Run::At(after) => options.with_run_at(self.clock.now() + after + apart - 8 * SECOND),
+        };
+        let options = match new.group.filter(|_| self.is_limited) {
+            None => options,
+            Some(n) => options.with_group(group(n)),
         };
         let unique = new.key.as_ref().map(|(key, span)| match span {
             Span::Start => Unique::until_start([*key]),
@@ -417,6 +441,7 @@ impl<'a> History<'a> {
             counts.leased,
             counts.dead,
             counts.cancelled,
+            counts.held,
         ];
         let listed = [
             State::Ready,
@@ -425,6 +450,7 @@ impl<'a> History<'a> {
             State::Leased,
             State::Dead,
             State::Cancelled,
+            State::Held,
         ];
         let listed = listed.map(|state| states.values().filter(|s| **s == state).count() as u64);
         assert_eq!(counted, listed);
@@ -447,6 +473,8 @@ async fn empty(h: &impl Harness) {
         store.resume(&QueueName::new(queue).unwrap()).await.unwrap();
     }
     store.purge_finished(Duration::ZERO, 10_000).await.unwrap();
+    // Groups that have nothing to remember any more.
+    store.promote(1).await.unwrap();
     assert_eq!(see(&*store).await.unwrap().jobs, []);
 }
 

@@ -72,6 +72,10 @@ impl TransactionalHarness for File {
     async fn roll_back(&self, transaction: Self::Transaction) {
         transaction.rollback().await.unwrap();
     }
+
+    fn waits_for_transactions(&self) -> bool {
+        true
+    }
 }
 
 mod contract {
@@ -80,6 +84,11 @@ mod contract {
 
 mod flows {
     purlin_jobs::flow_conformance!(super::file());
+}
+
+mod limits {
+    purlin_jobs::limit_store_conformance!(super::file());
+    purlin_jobs::transactional_limit_store_conformance!(super::file());
 }
 
 mod transactions {

@@ -15,8 +15,8 @@ use purlin_jobs::store::{
 };
 use purlin_jobs::{
     Backoff, Event, Job, JobAdmin as _, JobContext, JobError, JobId, JobStore, Jobs, LeaseId,
-    MemoryStore, NewJob, Observer, QueueName, TransactionalJobStore, Worker, WorkerError, WorkerId,
-    handler_fn,
+    LimitStore, MemoryStore, NewJob, Observer, QueueName, TransactionalJobStore, Worker,
+    WorkerError, WorkerId, handler_fn,
 };
 use purlin_store::{Clock, StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,7 @@ pub(crate) enum Fault {
 pub(crate) struct Store {
     pub(crate) inner: MemoryStore,
     pub(crate) keeps_schedules: bool,
+    pub(crate) keeps_groups: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
     carries_flows: bool,
@@ -86,6 +87,7 @@ impl Store {
         Self {
             inner: MemoryStore::new().with_clock(TokioClock(Instant::now())),
             keeps_schedules: true,
+            keeps_groups: true,
             faults: Arc::default(),
             calls: Arc::default(),
             carries_flows: true,
@@ -242,6 +244,10 @@ impl JobStore for Store {
 
     fn schedules(&self) -> Option<&dyn ScheduleStore> {
         self.keeps_schedules.then_some(self as _)
+    }
+
+    fn limits(&self) -> Option<&dyn LimitStore> {
+        self.keeps_groups.then_some(&self.inner)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {

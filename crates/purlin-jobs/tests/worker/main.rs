@@ -4,8 +4,11 @@ mod common;
 mod ending;
 mod faults;
 mod flows;
+#[cfg(feature = "testing")]
+mod helpers;
 mod layers;
 mod leases;
+mod limits;
 mod notes;
 mod outcomes;
 #[cfg(feature = "cron")]

@@ -129,7 +129,10 @@ impl Trial {
             }
             if let Some(holder) = shelf.holder(&unique.key, now) {
                 let waits = shelf.jobs.get(&holder).is_some_and(|row| {
-                    matches!(row.place, Place::Ready { .. } | Place::Scheduled { .. })
+                    matches!(
+                        row.place,
+                        Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. }
+                    )
                 });
                 if unique.on_conflict == OnConflict::Keep || !waits {
                     return false;

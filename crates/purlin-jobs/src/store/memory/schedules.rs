@@ -74,7 +74,8 @@ impl ScheduleStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = firing.jobs.iter().map(add).collect();
-        self.changes.send_replace(());
+        shelf.admit(now, self.window);
+        self.changed();
         Ok(Some(enqueued))
     }
 

@@ -55,6 +55,7 @@ impl JobAdmin for PostgresStore {
                     .bind(&*self.channel);
                 let row = self.fetch_one(None, query).await?;
                 self.goes_on(&row)?;
+                self.heard(&row)?;
                 let done: bool = row.try_get("done")?;
                 // One that is there and was not found was on its way from one place to another.
                 if done || !row.try_get::<bool, _>("is_known")? {
@@ -76,6 +77,7 @@ impl JobAdmin for PostgresStore {
                 return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "replay")
                     .with_source("another job holds its unique key"));
             }
+            self.heard(&row)?;
             self.low_water.forget(None);
             Ok::<_, StoreError>(row.try_get("done")?)
         })
@@ -110,6 +112,7 @@ impl JobAdmin for PostgresStore {
                     .bind(&*self.channel);
                 let row = self.fetch_one(None, query).await?;
                 self.goes_on(&row)?;
+                self.heard(&row)?;
                 let purged = super::saturating(row::count(&row, "purged")?);
                 left -= purged;
                 if purged < batch || left == 0 {

@@ -11,12 +11,13 @@ use sqlx::{PgConnection, Postgres, Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::flows::{Flows, HAS_CHILDREN};
+use super::limits::{at_most, burst, every};
 use super::{NAME, PostgresStore, interval, row};
 use crate::store::flows::check_parents;
 use crate::store::{
     Enqueued, Entry, KeptResult, Note, Noted, Notes, Settled, TransactionalJobStore,
 };
-use crate::{JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
+use crate::{Group, JobId, LeaseId, OnConflict, Run, Span, Unique, UniqueKey};
 
 #[async_trait]
 impl TransactionalJobStore<PgConnection> for PostgresStore {
@@ -85,10 +86,15 @@ impl PostgresStore {
         let is_flow = jobs.iter().any(|job| !job.parents.is_empty());
         match connection {
             _ if !is_unique && !is_flow => Ok(self.add_plain(connection, jobs).await?),
-            Some(connection) => self.add_several(connection, jobs).await,
+            Some(connection) => self.add_several(connection, jobs, &mut false).await,
             None => {
                 let mut transaction = self.begin().await?;
-                let enqueued = self.add_several(&mut transaction, jobs).await?;
+                let mut is_stirred = jobs.iter().any(|job| job.options.group.is_some());
+                let add = self.add_several(&mut transaction, jobs, &mut is_stirred);
+                let enqueued = add.await?;
+                if is_stirred {
+                    self.open_mail(Some(&mut *transaction)).await?;
+                }
                 transaction.commit().await?;
                 Ok(enqueued)
             }
@@ -100,9 +106,10 @@ impl PostgresStore {
         &self,
         connection: &mut PgConnection,
         jobs: &[Entry],
+        is_stirred: &mut bool,
     ) -> Result<Vec<Enqueued>, StoreError> {
         let enqueued = if jobs.iter().any(|job| job.options.unique.is_some()) {
-            self.add_unique(connection, jobs).await?
+            self.add_unique(connection, jobs, is_stirred).await?
         } else {
             self.add_plain(Some(&mut *connection), jobs).await?
         };
@@ -149,6 +156,7 @@ impl PostgresStore {
                 }
             }
         };
+        self.heard(&row)?;
         if let Some(lowest) = row::micros(&row, "lowest")? {
             for job in jobs {
                 self.low_water.lower(&job.options.queue, lowest);
@@ -185,6 +193,10 @@ impl PostgresStore {
             .bind(flows.column(jobs))
             .bind(&*self.channel)
             .bind(queue_of_all(jobs))
+            .bind(of_groups(jobs, |group| Some(&*group.name)))
+            .bind(of_groups(jobs, |group| at_most(group.limits)))
+            .bind(of_groups(jobs, |group| every(group.limits.rate)))
+            .bind(of_groups(jobs, |group| burst(group.limits.rate)))
     }
 
     /// As if one job were added after the other, but by as few statements as that can be done: first
@@ -193,6 +205,7 @@ impl PostgresStore {
         &self,
         connection: &mut PgConnection,
         jobs: &[Entry],
+        is_stirred: &mut bool,
     ) -> Result<Vec<Enqueued>, sqlx::Error> {
         let query = sqlx::query(self.sql.known.clone()).bind(uuids(jobs));
         let known = self.fetch(Some(&mut *connection), query).await?;
@@ -223,7 +236,7 @@ impl PostgresStore {
                     round.push(index);
                 }
             }
-            let taken = self.take_keys(connection, jobs, round, &mut flows);
+            let taken = self.take_keys(connection, jobs, round, is_stirred, &mut flows);
             for (index, verdict) in taken.await? {
                 verdicts.insert(index, verdict);
                 if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
@@ -254,6 +267,7 @@ impl PostgresStore {
         connection: &mut PgConnection,
         jobs: &[Entry],
         round: Vec<usize>,
+        is_stirred: &mut bool,
         flows: &mut Flows,
     ) -> Result<Vec<(usize, Enqueued)>, sqlx::Error> {
         let mut verdicts = Vec::new();
@@ -297,8 +311,9 @@ impl PostgresStore {
                     }
                     Some((holder, false)) => {
                         let id = jobs[index].id;
-                        let stands_in = self.stand_in(connection, *holder, id, &unique, flows);
-                        match stands_in.await? {
+                        let changes = (&mut *is_stirred, &mut *flows);
+                        let replace = self.stand_in(connection, *holder, id, &unique, changes);
+                        match replace.await? {
                             Some(verdict) => verdicts.push((index, verdict)),
                             None => left.push((index, unique)),
                         }
@@ -337,7 +352,7 @@ impl PostgresStore {
         old: JobId,
         new: JobId,
         unique: &Unique,
-        flows: &mut Flows,
+        (is_stirred, flows): (&mut bool, &mut Flows),
     ) -> Result<Option<Enqueued>, sqlx::Error> {
         if unique.on_conflict == OnConflict::Keep {
             return Ok(Some(Enqueued::Existing(old)));
@@ -349,6 +364,7 @@ impl PostgresStore {
             .bind(unique.key.as_bytes().as_slice())
             .bind(period(unique.span));
         let row = self.fetch_one(Some(connection), query).await?;
+        *is_stirred |= row.try_get::<bool, _>("is_stirred")?;
         if row.try_get("has_children")? {
             flows.add(new, HAS_CHILDREN);
         }
@@ -364,6 +380,15 @@ impl PostgresStore {
 
 fn column<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Entry) -> T) -> Vec<T> {
     jobs.iter().map(|job| of(job)).collect()
+}
+
+/// As [`column`], but empty when no job has a group, which stands for nulls.
+fn of_groups<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Group) -> Option<T>) -> Vec<Option<T>> {
+    let group = |job: &'a Entry| job.options.group.as_ref();
+    if jobs.iter().all(|job| group(job).is_none()) {
+        return Vec::new();
+    }
+    column(jobs, |job| group(job).and_then(&of))
 }
 
 pub(super) fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {

@@ -130,6 +130,7 @@ impl PostgresStore {
             .bind(was_kept);
         let row = self.fetch_one(Some(&mut *transaction), signal).await?;
         transaction.commit().await?;
+        self.heard(&row)?;
         if row.try_get("is_awake")? {
             self.low_water.forget(None);
         }

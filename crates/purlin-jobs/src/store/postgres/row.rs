@@ -74,6 +74,7 @@ pub(super) fn counts(row: &PgRow) -> Read<Counts> {
         leased: count(row, "leased")?,
         dead: count(row, "dead")?,
         cancelled: count(row, "cancelled")?,
+        held: count(row, "held")?,
         oldest_ready: duration(row, "oldest_ready")?,
     })
 }
@@ -98,6 +99,14 @@ pub(super) fn micros(row: &PgRow, column: &str) -> Read<Option<i64>> {
 pub(super) fn duration(row: &PgRow, column: &str) -> Read<Option<Duration>> {
     let micros = micros(row, column)?.map(|micros| u64::try_from(micros).unwrap_or_default());
     Ok(micros.map(Duration::from_micros))
+}
+
+/// A number of microseconds; nothing if that is past.
+pub(super) fn micros_of(row: &PgRow, column: &str) -> Read<Option<Duration>> {
+    let micros: Option<i64> = row.try_get(column)?;
+    Ok(micros
+        .map(|micros| u64::try_from(micros).unwrap_or_default())
+        .map(Duration::from_micros))
 }
 
 pub(super) fn instant(row: &PgRow, column: &str) -> Read<Option<SystemTime>> {
@@ -139,6 +148,7 @@ fn state(row: &PgRow) -> Read<State> {
         2 => State::Leased,
         3 => State::Dead,
         4 => State::Cancelled,
+        5 => State::Held,
         6 => State::Blocked,
         _ => return Err(corrupt("an unknown state")),
     })
@@ -151,6 +161,7 @@ pub(super) fn state_number(state: State) -> i16 {
         State::Leased => 2,
         State::Dead => 3,
         State::Cancelled => 4,
+        State::Held => 5,
         State::Blocked => 6,
     }
 }

@@ -58,6 +58,7 @@ impl PostgresStore {
         };
         let row = self.fetch_one(None, query).await?;
         self.goes_on(&row)?;
+        self.heard(&row)?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
         if firsts.iter().any(|first| may_be_ready(&first.outcome)) {

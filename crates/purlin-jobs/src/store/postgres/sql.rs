@@ -25,10 +25,24 @@ use crate::Priority;
 const NOW: &str =
     "coalesce(timestamptz 'epoch' + $1::bigint * interval '1 microsecond', statement_timestamp())";
 
+/// The time in microseconds since 1970, later the later it is asked for: for rates, under a lock.
+const CLOCK: &str =
+    "coalesce($1::bigint, (extract(epoch from clock_timestamp()) * 1000000)::bigint)";
+
+/// Admits jobs of the groups in `stirred`. All of that is read before, so that what has made it is done.
+const ADMIT: &str = "admitted as materialized (
+    select a.* from (select array (select s.group_name from stirred s) as names) n
+    cross join lateral {admit}(n.names, $1::bigint, {window}, '{channel}') a
+    where cardinality(n.names) > 0)";
+
+/// What was admitted, and in how many microseconds there will be more.
+const ADMITTED: &str = "coalesce((select a.admitted from admitted a), 0) as admitted,
+    (select a.due_in from admitted a) as due_in";
+
 /// What no attempt changes of a job.
 const FIXED: &str =
     "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span, notes,
-    flow, queue, kind, payload, traceparent, unique_key";
+    flow, queue, kind, payload, traceparent, unique_key, group_name, group_limits";
 
 /// What changes when its work goes wrong.
 const TOLD: &str = "failures, crashes, failed_at, error";
@@ -41,28 +55,46 @@ const ENQUEUE: &str = "with entry as (
         coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
     from unnest($2::uuid[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[],
         $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
-        $13::bytea[], $14::smallint[], $15::smallint[]) with ordinality as e(id, kind, version,
-        payload, traceparent, queue, priority, max_attempts, timeout, after, at, unique_key,
-        unique_span, flow, position)),
+        $13::bytea[], $14::smallint[], $15::smallint[], $18::text[], $19::integer[],
+        $20::bigint[], $21::integer[]) with ordinality as e(id, kind, version, payload,
+        traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
+        flow, group_name, at_most, every, burst, position)),
 added as (
     insert into {jobs} (id, enqueued_at, run_at, timeout, version, priority, max_attempts,
-        unique_span, flow, queue, kind, payload, traceparent, unique_key)
+        unique_span, flow, queue, kind, payload, traceparent, unique_key, group_name, group_limits)
     select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
-        max_attempts, unique_span, flow, queue, kind, payload, traceparent, unique_key
+        max_attempts, unique_span, flow, queue, kind, payload, traceparent, unique_key, group_name,
+        case when group_name is not null then array[at_most, every, burst]::bigint[] end
     from entry where not exists (select from {jobs} j where j.id = entry.id)
         and not exists (select from {finished} f where f.id = entry.id)
     order by position
     {conflict}
-    returning id, queue, kind, priority, enqueued_at, run_at, flow),
+    returning id, queue, kind, priority, enqueued_at, run_at, group_name,
+        coalesce(flow, 0) & 1 = 1 as is_blocked),
 placed as (
     insert into {ready} (queue, rank, id, kind)
     select queue, enqueued_at + priority * {step}, id, kind from added
-    where run_at is null and coalesce(flow, 0) & 1 = 0
+    where run_at is null and group_name is null and not is_blocked
     returning rank),
 later as (
-    insert into {scheduled} (id, run_at) select id, run_at from added
-    where run_at is not null and coalesce(flow, 0) & 1 = 0)
-select array (select id from added) as ids,
+    insert into {scheduled} (id, run_at)
+    select id, run_at from added where run_at is not null and not is_blocked),
+lined as (
+    insert into {held} (group_name, rank, id)
+    select group_name, enqueued_at + priority * {step}, id from added
+    where run_at is null and group_name is not null and not is_blocked
+    returning group_name),
+declared as (
+    insert into {mail} (group_name, what, at_most, every, burst)
+    select distinct on (d.group_name) d.group_name, 1, d.at_most, d.every, d.burst
+    from unnest($2::uuid[], $18::text[], $19::integer[], $20::bigint[], $21::integer[])
+        with ordinality as d(id, group_name, at_most, every, burst, position)
+    where cardinality($18::text[]) > 0 and d.group_name is not null
+        and exists (select from added a where a.id = d.id)
+    order by d.group_name, d.position desc
+    returning group_name),
+stirred as (select group_name from declared union select group_name from lined){admitting}
+select array (select id from added) as ids, {admission},
     (select min(rank) from placed) - timestamptz 'epoch' as lowest,
     case when exists (select from added) then pg_notify($16, $17)::text end as told";
 
@@ -83,9 +115,12 @@ const HOLDERS: &str = "select u.key, u.job, u.until <= {now} as is_over
 
 const DROP_KEYS: &str = "delete from {unique} u where u.key = any ($2) and u.until <= {now}";
 
-/// Where the job `$2` waits, if it is ready. One that has never failed stands where it was put at first.
+/// Where the job `$2` waits, if it is ready. One that has never failed stands where it was put at first,
+/// one with a slot where that says.
 const SPOT: &str = "job as materialized (
-    select j.id, j.queue, j.enqueued_at + j.priority * {step} as rank
+    select j.id, j.queue, coalesce(
+        (select s.rank from {slots} s where s.id = j.id and j.group_name is not null),
+        j.enqueued_at + j.priority * {step}) as rank
     from {jobs} j where j.id = $2),
 exact as materialized (
     select r.ctid from job join {ready} r on r.queue = job.queue and r.rank = job.rank
@@ -97,19 +132,25 @@ spot as materialized (
         and not exists (select from exact)
         and not exists (select from {scheduled} s where s.id = $2)
         and not exists (select from {children} c where c.id = $2 and c.waits_for > 0)
+        and not exists (select from {held} h where h.id = $2)
         and not exists (select from {leases} l where $2 = any (l.ids))),
 unready as (
     delete from {ready} where ctid = any (array (select ctid from spot)) returning id),
 unscheduled as (
     delete from {scheduled} s where s.id = $2 and exists (select from job) returning s.id),
-owned as (select id from unready union all select id from unscheduled)";
+unheld as (
+    delete from {held} h where h.id = $2 and exists (select from job) returning h.id),
+owned as (
+    select id from unready union all select id from unscheduled union all select id from unheld)";
 
 /// Puts the job `$3` in the place of `$2`, if that waits. `has_moved`: it was on its way, or has lost the
 /// key `$4`.
 const REPLACE: &str = "with {spot},
 gone as (
-    delete from {jobs} j where j.id = $2 and exists (select from owned) returning j.id, j.notes),
+    delete from {jobs} j where j.id = $2 and exists (select from owned)
+    returning j.id, j.notes, j.group_name),
 {forgotten},
+{posted},
 moved as (
     update {unique} u set job = $3, until = {now} + $5::interval
     where u.key = $4 and u.job = $2 and exists (select from owned)),
@@ -123,7 +164,9 @@ handed_on as (
         and exists (select from owned)
     returning child)
 select exists (select from owned) as done, exists (select from handed_on) as has_children,
+    exists (select from posted) as is_stirred,
     exists (select from spot)
+        or exists (select from {held} h where h.id = $2)
         or exists (select from {scheduled} s where s.id = $2)
         or not exists (select from {unique} u where u.key = $4 and u.job = $2) as has_moved";
 
@@ -138,6 +181,11 @@ const CLAIM: &str = "with alive as materialized (
     for key share of w),
 before as materialized (
     select l.ids from {leases} l where l.id = $3 and exists (select from alive)),
+pace as materialized (
+    select q.every, q.burst, q.tat from {queues} q
+    where q.name = $4 and q.every is not null and exists (select from alive)
+        and not exists (select from before) and not q.is_paused
+    for update of q),
 taken as (
     delete from {ready} where ctid = any (array (
         select first.ctid from (
@@ -147,7 +195,9 @@ taken as (
                 and exists (select from alive) and not exists (select from before)
                 and not exists (select from {queues} q where q.name = $4 and q.is_paused)
             order by r.rank limit 1000 for update of r skip locked) first
-        limit $7))
+        limit least($7, (
+            select greatest(p.burst - (greatest(p.tat - {clock}, 0) + p.every - 1) / p.every, 0)
+            from pace p))))
     returning id, rank),
 leased as (
     insert into {leases} (id, worker, ids)
@@ -158,12 +208,27 @@ found as materialized (
     from unnest((select ids from before union all select ids from leased))
         with ordinality as o(job, position)
     join {jobs} j on j.id = o.job),
+paced as (
+    update {queues} q
+    set tat = greatest(q.tat, {clock}) + q.every * (select count(*) from taken)
+    where q.name = $4 and exists (select from pace) and exists (select from taken)),
+begun as (
+    update {slots} set is_reserved = false
+    where id = any (array (select id from found where group_name is not null)) and is_reserved
+    returning group_name),
+told as (
+    insert into {mail} (group_name, what, starts, started_at)
+    select group_name, 2, count(*), {clock} from begun group by group_name),
 started as (
     delete from {unique}
     where key = any (array (select unique_key from found where unique_span = 0))
         and job = any (array (select id from found where unique_span = 0)))
 select exists (select from alive) as is_alive,
     (select max(rank) from taken) - timestamptz 'epoch' as highest,
+    (select true from {mail} m order by m.seq limit 1) is not null
+        or exists (select from begun) as is_stirred,
+    (select greatest(p.tat, {clock}) - {clock}
+        + p.every * ((select count(*) from taken) + 1 - p.burst) from pace p) as more_in,
     f.id, f.kind, f.version, f.payload, f.traceparent, f.failures, f.crashes, f.max_attempts,
     f.timeout, f.enqueued_at - timestamptz 'epoch' as enqueued_at,
     case when f.flow & 1 > 0 then (
@@ -186,7 +251,7 @@ const SETTLE_DONE: &str = "with recursive held as materialized (
 gone as (
     delete from {jobs} where id = any (array (
         select unnest($3::uuid[]) intersect select unnest(held.ids) from held))
-    returning id, unique_key, unique_span, notes, flow),
+    returning id, unique_key, unique_span, notes, flow, group_name),
 {forgotten},
 freed as (
     delete from {unique}
@@ -194,8 +259,15 @@ freed as (
         and job = any (array (select id from gone where unique_span < 2))),
 {drop_lease},
 closed as materialized (select id, flow, 5 as state from gone where flow is not null),
-{flow}
-select array (select id from gone) as ids, {lowest},
+{flow},
+emptied as (
+    delete from {slots}
+    where id = any (array (select id from gone where group_name is not null))
+    returning group_name),
+stirred as (
+    select group_name from emptied union select group_name from begun_in_line),
+{admitting}
+select array (select id from gone) as ids, {lowest}, {admission},
     case when exists (select from begun) then pg_notify($4, '')::text end as told";
 
 const REST_OF_DONE: &str = "select unnest(held.ids) from held except select id from gone";
@@ -224,14 +296,28 @@ changed as (
 placed as (
     insert into {ready} (queue, rank, id, kind)
     select queue, enqueued_at + priority * {step}, id, kind
-    from found where state is null and after is null),
+    from found where state is null and after is null and group_name is null),
+lined as (
+    insert into {held} (group_name, rank, id)
+    select group_name, enqueued_at + priority * {step}, id
+    from found where state is null and after is null and group_name is not null
+    returning group_name),
+emptied as (
+    delete from {slots}
+    where id = any (array (select id from found where group_name is not null))
+    returning group_name),
 later as (
     insert into {scheduled} (id, run_at)
     select id, {now} + after
     from found where state is null and after is not null),
 closed as materialized (
     select id, flow, state from found where flow is not null and state is not null),
-{flow}";
+{flow},
+stirred as (
+    select group_name from found where group_name is not null
+    union select group_name from lined union select group_name from emptied
+    union select group_name from begun_in_line),
+{admitting}";
 
 /// Outcomes: -1 done with a result, 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release, 6 await. Who
 /// signals locks the row of the job too: how many have come is read under that lock.
@@ -263,7 +349,7 @@ shrunk as (
     update {leases} set ids = array ({rest})
     where id = $2 and exists (select from found where outcome > 0)
         and not exists (select from dropped))
-select array (select id from found) as ids, {lowest},
+select array (select id from found) as ids, {lowest}, {admission},
     case when exists (select from found where state is null) or exists (select from begun)
         then pg_notify($7, '')::text end as told";
 
@@ -279,15 +365,17 @@ const COMPLETE_IN: &str = "with recursive still as materialized (
     select l.id from {leases} l where l.id = $2 and $3 = any (l.ids) for key share skip locked),
 gone as (
     delete from {jobs} j where j.id = $3 and exists (select from still)
-    returning j.id, j.unique_key, j.unique_span, j.notes, j.flow),
+    returning j.id, j.unique_key, j.unique_span, j.notes, j.flow, j.group_name),
 {forgotten},
+{posted},
 freed as (
     delete from {unique} u using gone g
     where u.key = g.unique_key and u.job = g.id and g.unique_span < 2),
 closed as materialized (select id, flow, 5 as state from gone where flow is not null),
 {flow}
 select exists (select from gone) as done, {lowest},
-    case when exists (select from begun) then pg_notify($4, '')::text end as told";
+    case when exists (select from begun) or exists (select from posted)
+        then pg_notify($4, '')::text end as told";
 
 /// Drops leases too whose last jobs were done by two settlements at once, or in a transaction.
 const HEARTBEAT: &str = "with alive as (
@@ -311,7 +399,8 @@ found as materialized (
     select {fixed}, {told}, null::interval as after, case when is_cancelled then 4 end as state
     from {jobs} j where j.id = any (array (select unnest(held.ids) from held)) for update),
 {moved}
-select case when exists (select from found) then pg_notify($3, '')::text end as told";
+select {admission},
+    case when exists (select from found) then pg_notify($3, '')::text end as told";
 
 const IS_ANY_DEAD: &str =
     "select exists (select from {workers} w where w.expires_at <= {now}) as is_any";
@@ -362,7 +451,7 @@ forgotten as (
 select (select count(*) from forgotten) as workers,
     (select count(*) from found where state is null) as ready,
     (select count(*) from found where state = 3) as dead,
-    (select count(*) from marked) > (select count(*) from forgotten) as is_any_left,
+    (select count(*) from marked) > (select count(*) from forgotten) as is_any_left, {admission},
     case when exists (select from found where state is null) or exists (select from begun)
         then pg_notify($5, '')::text end as told";
 
@@ -373,14 +462,32 @@ const PROMOTE: &str = "with due as (
             order by s.run_at limit 1000 for update skip locked) first
         limit $2))
     returning id, run_at),
+found as materialized (
+    select j.queue, d.run_at + j.priority * {step} as rank, j.id, j.kind, j.group_name, d.run_at
+    from due d join {jobs} j on j.id = d.id),
 placed as (
     insert into {ready} (queue, rank, id, kind)
-    select j.queue, d.run_at + j.priority * {step}, j.id, j.kind
-    from due d join {jobs} j on j.id = d.id
-    order by d.run_at
-    returning 1)
-select (select count(*) from placed) as jobs,
-    (select min(s.run_at) from {scheduled} s where s.run_at > {now}) - {now} as next_in,
+    select queue, rank, id, kind from found where group_name is null
+    order by run_at
+    returning 1),
+lined as (
+    insert into {held} (group_name, rank, id)
+    select group_name, rank, id from found where group_name is not null
+    returning group_name),
+stirred as materialized (
+    select group_name from lined
+    union select name from (
+        select g.name from {groups} g where g.due_at <= {clock}
+        order by g.due_at limit 1000) late
+    union select group_name from (
+        select m.group_name from {mail} m order by m.seq limit 1000) told),
+{admitting}
+select (select count(*) from due) as moved, (select count(*) from placed) as placed, {admission},
+    least(
+        (select min(s.run_at) from {scheduled} s where s.run_at > {now}) - {now},
+        (select greatest(g.due_at - {clock}, 0) from {groups} g
+            where g.due_at is not null and g.name <> all (array (select group_name from stirred))
+            order by g.due_at limit 1) * interval '1 microsecond') as next_in,
     case when exists (select from placed) then pg_notify($3, '')::text end as told";
 
 /// A job that runs is locked before its lease is looked at once more: it may have come to its end.
@@ -400,7 +507,7 @@ flagged as (
     where id = $2 and exists (select from lease) returning id)
 select exists (select from job) as is_known,
     exists (select from owned) or exists (select from flagged)
-        or exists (select from lost where id = $2) as done, {lowest},
+        or exists (select from lost where id = $2) as done, {lowest}, {admission},
     case when exists (select from begun) then pg_notify($3, '')::text end as told";
 
 const REPLAY: &str = "with dead as materialized (
@@ -420,17 +527,23 @@ back as (
     returning {fixed}, failed_at, error),
 added as (
     insert into {jobs} ({fixed}, failed_at, error) select {fixed}, failed_at, error from back
-    returning id, queue, priority, kind),
+    returning id, queue, priority, kind, group_name),
 soon as (delete from {scheduled} s where s.id = $2 returning s.id),
+waiting as materialized (
+    select id, queue, priority, kind, group_name from added
+    union all
+    select j.id, j.queue, j.priority, j.kind, j.group_name from {jobs} j
+    where j.id = any (array (select id from soon))),
 placed as (
     insert into {ready} (queue, rank, id, kind)
-    select queue, {now} + priority * {step}, id, kind from (
-        select id, queue, priority, kind from added
-        union all
-        select j.id, j.queue, j.priority, j.kind from {jobs} j
-        where j.id = any (array (select id from soon))) waiting
-    returning id)
-select exists (select from placed) as done,
+    select queue, {now} + priority * {step}, id, kind from waiting where group_name is null
+    returning id),
+stirred as (
+    insert into {held} (group_name, rank, id)
+    select group_name, {now} + priority * {step}, id from waiting where group_name is not null
+    returning group_name),
+{admitting}
+select exists (select from waiting) as done, {admission},
     exists (select from dead) and not exists (select from back) as is_taken,
     case when exists (select from placed) then pg_notify($3, '')::text end as told";
 
@@ -439,11 +552,12 @@ const VIEW: &str =
     "select v.id, v.kind, v.version, v.queue, v.state, v.payload, v.failures, v.crashes,
     v.max_attempts, v.error, v.failed_at - timestamptz 'epoch' as failed_at,
     v.enqueued_at - timestamptz 'epoch' as enqueued_at,
-    coalesce(s.run_at, r.rank - v.priority * {step}) - timestamptz 'epoch' as run_at,
+    coalesce(s.run_at, coalesce(r.rank, h.rank) - v.priority * {step}) - timestamptz 'epoch' as run_at,
     v.ended_at - timestamptz 'epoch' as ended_at,
     c.waits_for, array[c.done, c.dead, c.cancelled] as parents
 from seen v
 left join {scheduled} s on s.id = v.id
+left join {held} h on h.id = v.id
 left join {ready} r on v.state = 0 and r.id = v.id
 left join {children} c on v.flow & 1 > 0 and c.id = v.id
 order by v.id";
@@ -451,6 +565,7 @@ order by v.id";
 /// The state of a job that has not ended.
 const WHERE: &str = "case
     when exists (select from {scheduled} s where s.id = j.id) then 1
+    when exists (select from {held} h where h.id = j.id) then 5
     when j.flow & 1 > 0
         and exists (select from {children} c where c.id = j.id and c.waits_for > 0) then 6
     when j.id in (select unnest(l.ids) from {leases} l) then 2
@@ -479,17 +594,18 @@ const LIST: &str = "with seen as materialized (
     order by id limit $5)
 {view}";
 
-/// What is neither ready, scheduled nor blocked is leased.
-const COUNTS: &str = "with waiting as (
+/// What is neither ready, scheduled, held nor blocked is leased. Counted once each: at a higher cost the server
+/// would compile the plan, which takes longer than to run it.
+const COUNTS: &str = "with waiting as materialized (
     select
         (select count(*) from {jobs} j where $2::text is null or j.queue = $2) as jobs,
         (select count(*) from {ready} r where $2::text is null or r.queue = $2) as ready,
-        (select count(*) from {scheduled} s where $2::text is null)
-            + (select count(*) from {scheduled} s join {jobs} j on j.id = s.id
-                where $2::text is not null and j.queue = $2) as scheduled,
-        (select count(*) from {children} c where $2::text is null and c.waits_for > 0)
-            + (select count(*) from {children} c join {jobs} j on j.id = c.id
-                where $2::text is not null and j.queue = $2 and c.waits_for > 0) as blocked),
+        (select count(*) from {scheduled} s where $2::text is null or exists (
+            select from {jobs} j where j.id = s.id and j.queue = $2)) as scheduled,
+        (select count(*) from {children} c where c.waits_for > 0 and ($2::text is null or exists (
+            select from {jobs} j where j.id = c.id and j.queue = $2))) as blocked,
+        (select count(*) from {held} h where $2::text is null or exists (
+            select from {jobs} j where j.id = h.id and j.queue = $2)) as held),
 finished as (
     select count(*) filter (where f.state = 3) as dead,
         count(*) filter (where f.state = 4) as cancelled
@@ -497,8 +613,8 @@ finished as (
 oldest as materialized (
     select r.id, r.rank from {ready} r where $2::text is null or r.queue = $2
     order by r.rank, r.id limit 1)
-select w.ready, w.scheduled, w.blocked,
-    w.jobs - w.ready - w.scheduled - w.blocked as leased, f.*,
+select w.ready, w.scheduled, w.blocked, w.held,
+    w.jobs - w.ready - w.scheduled - w.blocked - w.held as leased, f.*,
     (select {now} - (o.rank - j.priority * {step}) from oldest o join {jobs} j on j.id = o.id)
         as oldest_ready
 from waiting w, finished f";
@@ -510,7 +626,48 @@ const RESUME: &str = "with resumed as (
     update {queues} set is_paused = false where name = $1 and is_paused returning name)
 select pg_notify($2, name)::text as told from resumed";
 
-const NEXT_IN: &str = "select min(s.run_at) - {now} as next_in from {scheduled} s";
+const NEXT_IN: &str = "select least(
+        (select min(s.run_at) from {scheduled} s) - {now},
+        (select g.due_at - {clock} from {groups} g where g.due_at is not null
+            order by g.due_at limit 1) * interval '1 microsecond') as next_in";
+
+/// The groups of jobs in `gone` lose their slots, and are told to look when that is committed: who joins a
+/// transaction of somebody else's does not make others wait for its end.
+const POSTED: &str = "emptied as (
+    delete from {slots}
+    where id = any (array (select id from gone where group_name is not null))
+    returning group_name),
+posted as (
+    insert into {mail} (group_name, what)
+    select group_name, 0 from gone where group_name is not null
+    union select group_name, 0 from emptied
+    {posted_too}
+    returning group_name)";
+
+/// Admits jobs of groups that were told something.
+const OPEN_MAIL: &str = "with stirred as materialized (
+    select group_name from (select m.group_name from {mail} m order by m.seq limit 1000) told),
+{admitting}
+select {admission}";
+
+const LIMIT_GROUP: &str = "with stirred as (
+    insert into {mail} (group_name, what, at_most, every, burst) values ($2, $3, $4, $5, $6)
+    returning group_name),
+{admitting}
+select {admission}";
+
+const GROUP: &str = "select g.at_most, g.every, g.burst, coalesce(g.is_set, false) as is_set,
+    g.name is not null as is_known, h.held, s.admitted
+from (select count(*) as held from {held} h where h.group_name = $1) h
+cross join (select count(*) as admitted from {slots} s where s.group_name = $1) s
+left join {groups} g on g.name = $1";
+
+const LIMIT_QUEUE: &str = "with limited as (
+    insert into {queues} as q (name, is_paused, every, burst) values ($1, false, $2, $3)
+    on conflict (name) do update set every = excluded.every, burst = excluded.burst,
+        tat = case when excluded.every is not null then q.tat end
+    returning name)
+select pg_notify('{channel}', name)::text as told from limited";
 
 /// Whoever still waits for one of these waits for one that is dead.
 const PURGE_FINISHED: &str = "with recursive gone as (
@@ -523,9 +680,11 @@ const PURGE_FINISHED: &str = "with recursive gone as (
 {forgotten},
 closed as materialized (select id, flow, 4 as state from gone where flow is not null),
 {flow},
+stirred as (select group_name from begun_in_line),
+{admitting},
 forgotten as (
     delete from {children} where id = any (array (select id from closed where flow & 1 > 0)))
-select (select count(*) from gone) as purged, {lowest},
+select (select count(*) from gone) as purged, {lowest}, {admission},
     case when exists (select from begun) then pg_notify($4, '')::text end as told";
 
 const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
@@ -604,6 +763,10 @@ pub(super) struct Statements {
     pub(super) pause_schedule: SqlStr,
     pub(super) resume_schedule: SqlStr,
     pub(super) remove_schedule: SqlStr,
+    pub(super) open_mail: SqlStr,
+    pub(super) limit_group: SqlStr,
+    pub(super) group: SqlStr,
+    pub(super) limit_queue: SqlStr,
     pub(super) purge_results: SqlStr,
     pub(super) purge_notes: SqlStr,
     pub(super) note: SqlStr,
@@ -616,7 +779,7 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(schema: &SchemaName) -> Self {
+    pub(super) fn of(schema: &SchemaName, channel: &str, window: u32) -> Self {
         let tables = [
             "jobs",
             "ready",
@@ -629,6 +792,11 @@ impl Statements {
             "children",
             "edges",
             "schedules",
+            "held",
+            "slots",
+            "groups",
+            "mail",
+            "admit",
             "notes",
             "results",
         ]
@@ -637,6 +805,7 @@ impl Statements {
             (format!("{{{table}}}"), name)
         });
         let step = format!("interval '{} seconds'", Priority::STEP.as_secs());
+        let channel = channel.replace('\'', "''");
         let text = |sql: &str| {
             // A fragment stands before those that it holds.
             let mut sql = sql
@@ -646,12 +815,19 @@ impl Statements {
                 .replace("{seed}", "")
                 .replace("{if_owned}", "")
                 .replace("{lowest}", LOWEST)
+                .replace("{posted}", POSTED)
+                .replace("{posted_too}", "")
+                .replace("{admitting}", ADMIT)
+                .replace("{admission}", ADMITTED)
+                .replace("{window}", &window.to_string())
+                .replace("{channel}", &channel)
                 .replace("{forgotten}", notes::FORGOTTEN)
                 .replace("{view}", VIEW)
                 .replace("{where}", WHERE)
                 .replace("{fixed}", FIXED)
                 .replace("{told}", TOLD)
                 .replace("{now}", NOW)
+                .replace("{clock}", CLOCK)
                 .replace("{step}", &step);
             for (placeholder, table) in &tables {
                 sql = sql.replace(placeholder, table);
@@ -666,9 +842,26 @@ impl Statements {
         let flow = FLOW.replace("{seed}", SEED).replace("{if_owned}", IF_OWNED);
         let moved = MOVED.replace("{flow}", &flow);
         let cancel = CANCEL.replace("{moved}", &moved);
+        let posted = POSTED.replace(
+            "{posted_too}",
+            "union select group_name, 0 from begun_in_line",
+        );
+        let complete_in = COMPLETE_IN.replace("{posted}", &posted);
         Self {
-            enqueue: text(&ENQUEUE.replace("{conflict}", "")),
-            enqueue_in: text(&ENQUEUE.replace("{conflict}", "on conflict (id) do nothing")),
+            enqueue: text(
+                &ENQUEUE
+                    .replace("{conflict}", "")
+                    .replace("{admitting}", ",\n{admitting}"),
+            ),
+            enqueue_in: text(
+                &ENQUEUE
+                    .replace("{conflict}", "on conflict (id) do nothing")
+                    .replace("{admitting}", "")
+                    .replace(
+                        "{admission}",
+                        "0::bigint as admitted, null::bigint as due_in",
+                    ),
+            ),
             link: text(LINK),
             known: text(KNOWN),
             take_keys: text(TAKE_KEYS),
@@ -680,7 +873,7 @@ impl Statements {
             settle_done: settling(SETTLE_DONE, "$2", REST_OF_DONE),
             settle: settling(SETTLE, "$2", REST_OF_SETTLED),
             lock_job: text(LOCK_JOB),
-            complete_in: text(COMPLETE_IN),
+            complete_in: text(&complete_in),
             heartbeat: text(HEARTBEAT),
             forget: text(FORGET),
             give_back: text(GIVE_BACK),
@@ -698,6 +891,10 @@ impl Statements {
             resume: text(RESUME),
             purge_finished: text(PURGE_FINISHED),
             purge_keys: text(PURGE_KEYS),
+            open_mail: text(OPEN_MAIL),
+            limit_group: text(LIMIT_GROUP),
+            group: text(GROUP),
+            limit_queue: text(LIMIT_QUEUE),
             purge_results: text(notes::PURGE_RESULTS),
             purge_notes: text(notes::PURGE_NOTES),
             note: text(&notes::NOTE.replace("{conflict}", "nothing")),

@@ -295,5 +295,7 @@ pub(super) fn letter(state: State) -> &'static str {
         State::Leased => "l",
         State::Dead => "d",
         State::Cancelled => "c",
+        // It keeps no groups: nothing stands there.
+        State::Held => "h",
     }
 }

@@ -1,9 +1,11 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use purlin_store::{StoreError, StoreErrorKind, unix_micros};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use super::admin::unplace;
+use super::groups::{Stirred, declare, declared};
 use super::row::{self, Micros, after, hex, job_id, list};
 use super::{NAME, flows, sql};
 use crate::store::flows::check_parents;
@@ -17,11 +19,12 @@ pub(super) async fn add(
     connection: &mut SqliteConnection,
     jobs: &[Entry],
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<Vec<Enqueued>, StoreError> {
     check_parents(NAME, jobs)?;
     let mut plan = Plan::read(connection, jobs, now).await?;
     let enqueued = jobs.iter().map(|entry| plan.decide(entry, now)).collect();
-    plan.write(connection, now).await?;
+    plan.write(connection, now, stirred).await?;
     Ok(enqueued)
 }
 
@@ -29,8 +32,8 @@ struct Plan<'a> {
     known: HashSet<JobId>,
     holders: HashMap<UniqueKey, Holder>,
     added: Vec<&'a Entry>,
-    /// Jobs that waited before, and whose place was taken.
-    replaced: Vec<JobId>,
+    /// Jobs that waited before, and whose place was taken, with their groups.
+    replaced: Vec<(JobId, Option<String>)>,
     /// Those of them that others wait for, with who has their place.
     heirs: Vec<(JobId, JobId)>,
 }
@@ -39,6 +42,7 @@ struct Holder {
     job: JobId,
     /// It waits, and was not added by this call.
     may_be_replaced: bool,
+    group: Option<String>,
     has_children: bool,
 }
 
@@ -73,7 +77,7 @@ impl<'a> Plan<'a> {
                 if unique.on_conflict == OnConflict::Keep || !holder.may_be_replaced {
                     return Enqueued::Existing(holder.job);
                 }
-                replaced = Some(holder.job);
+                replaced = Some((holder.job, holder.group.clone()));
                 if holder.has_children {
                     self.heirs.push((holder.job, new));
                 }
@@ -85,6 +89,7 @@ impl<'a> Plan<'a> {
                 let holder = Holder {
                     job: new,
                     may_be_replaced: false,
+                    group: None,
                     has_children: false,
                 };
                 self.holders.insert(unique.key, holder);
@@ -92,11 +97,11 @@ impl<'a> Plan<'a> {
         }
         self.known.insert(new);
         self.added.push(entry);
-        let Some(old) = replaced else {
+        let Some((old, group)) = replaced else {
             return Enqueued::New(new);
         };
         self.known.remove(&old);
-        self.replaced.push(old);
+        self.replaced.push((old, group));
         Enqueued::Replaced { new, old }
     }
 
@@ -104,17 +109,15 @@ impl<'a> Plan<'a> {
         &self,
         connection: &mut SqliteConnection,
         now: Micros,
+        stirred: &mut Stirred,
     ) -> Result<(), StoreError> {
         let heirs = self.heirs.iter().map(|(_, new)| *new).collect();
         let flows = flows::flows(&self.added, &heirs)?;
-        for old in &self.replaced {
-            for statement in [sql::UNREADY, sql::UNSCHEDULE] {
-                let remove = sqlx::query(statement).bind(&old.as_uuid().as_bytes()[..]);
-                remove.execute(&mut *connection).await?;
-            }
+        for (old, group) in &self.replaced {
+            unplace(connection, *old, group.as_deref(), stirred).await?;
         }
         if !self.replaced.is_empty() {
-            let replaced = list(self.replaced.iter().map(JobId::as_uuid));
+            let replaced = list(self.replaced.iter().map(|(old, _)| old.as_uuid()));
             let delete = sqlx::query(sql::DELETE).bind(replaced);
             delete.execute(&mut *connection).await?;
         }
@@ -134,17 +137,28 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|entry| Row::new(entry, flows.get(&entry.id).copied(), now, &mut bytes))
             .collect();
-        let (mut ready, mut scheduled, mut unique) = (false, false, false);
+        let (mut ready, mut held, mut scheduled, mut unique) = (false, false, false, false);
         for row in &rows {
             let is_blocked = row.flow.is_some_and(|flow| flow & flows::IS_CHILD > 0);
-            scheduled |= !is_blocked && row.run_at > now;
-            ready |= !is_blocked && row.run_at <= now;
+            if !is_blocked {
+                *(if row.run_at > now {
+                    &mut scheduled
+                } else if row.group_name.is_some() {
+                    &mut held
+                } else {
+                    &mut ready
+                }) = true;
+            }
             unique |= row.key_at.is_some();
         }
         let rows = json(&rows)?;
         let add = sqlx::query(sql::ADD).bind(&rows).bind(&bytes).bind(now);
         add.execute(&mut *connection).await?;
-        for (some, statement) in [(ready, sql::ADD_READY), (scheduled, sql::ADD_SCHEDULED)] {
+        for (some, statement) in [
+            (ready, sql::ADD_READY),
+            (held, sql::ADD_HELD),
+            (scheduled, sql::ADD_SCHEDULED),
+        ] {
             if some {
                 let place = sqlx::query(statement).bind(&rows).bind(now);
                 place.execute(&mut *connection).await?;
@@ -154,12 +168,31 @@ impl<'a> Plan<'a> {
             let take = sqlx::query(sql::TAKE_KEYS).bind(&rows).bind(&bytes);
             take.execute(&mut *connection).await?;
         }
-        flows::block(connection, &self.added).await
+        flows::block(connection, &self.added).await?;
+        self.declare(connection, stirred).await
+    }
+
+    /// What is declared last of each group.
+    async fn declare(
+        &self,
+        connection: &mut SqliteConnection,
+        stirred: &mut Stirred,
+    ) -> Result<(), StoreError> {
+        let groups = self
+            .added
+            .iter()
+            .filter_map(|entry| entry.options.group.as_ref());
+        let groups: BTreeMap<_, _> = groups.map(|group| (&group.name, group.limits)).collect();
+        for (name, limits) in groups {
+            declare(connection, sql::DECLARE, name, limits).await?;
+            stirred.insert(name.clone());
+        }
+        Ok(())
     }
 }
 
-/// A key, the job that has it, whether that may be replaced, and its flow.
-type Found = (Vec<u8>, Vec<u8>, bool, Option<u8>);
+/// A key, the job that holds it, whether that waits, its group and its flow.
+type HolderRow = (Vec<u8>, Vec<u8>, bool, Option<String>, Option<u8>);
 
 /// Who has the keys that these jobs want.
 async fn holders(
@@ -175,17 +208,18 @@ async fn holders(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let holders: Vec<Found> = sqlx::query_as(sql::HOLDERS)
+    let holders: Vec<HolderRow> = sqlx::query_as(sql::HOLDERS)
         .bind(json(&keys)?)
         .bind(bytes)
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, may_be_replaced, flow): Found| {
+    let read = |(key, job, may_be_replaced, group, flow): HolderRow| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
         let holder = Holder {
             job: job_id(&job)?,
             may_be_replaced,
+            group,
             has_children: flow.is_some_and(|flow| flow & flows::HAS_CHILDREN > 0),
         };
         Ok((UniqueKey::from_bytes(key), holder))
@@ -211,6 +245,8 @@ struct Row<'a> {
     flow: Option<u8>,
     payload_at: usize,
     payload_bytes: usize,
+    group_name: Option<&'a str>,
+    group_limits: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -243,6 +279,8 @@ impl<'a> Row<'a> {
             flow,
             payload_at: put(bytes, &entry.payload),
             payload_bytes: entry.payload.len(),
+            group_name: options.group.as_ref().map(|group| &*group.name),
+            group_limits: options.group.as_ref().map(|group| declared(group.limits)),
         }
     }
 }

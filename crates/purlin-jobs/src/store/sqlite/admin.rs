@@ -5,6 +5,7 @@ use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::SqliteConnection;
 
 use super::flows::Ended;
+use super::groups::{Stirred, free_slots};
 use super::row::{self, Micros, list, micros, until};
 use super::{NAME, SqliteStore, sql};
 use crate::store::{Counts, Filter, JobAdmin, JobView, Page, State};
@@ -51,9 +52,11 @@ impl JobAdmin for SqliteStore {
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
         let (cancelled, goes_on) = deadline(NAME, "cancel", self.timeout, async {
             let mut write = self.begin("cancel").await?;
-            let cancelled = cancel(&mut write, id, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (cancelled, goes_on) = cancel(&mut write, id, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
-            Ok::<_, StoreError>(cancelled)
+            Ok::<_, StoreError>((cancelled, goes_on || admitted.jobs > 0))
         })
         .await?;
         if goes_on {
@@ -65,7 +68,9 @@ impl JobAdmin for SqliteStore {
     async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
         let replayed = deadline(NAME, "replay", self.timeout, async {
             let mut write = self.begin("replay").await?;
-            let replayed = replay(&mut write, id, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let replayed = replay(&mut write, id, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
             Ok::<_, StoreError>(replayed)
         })
@@ -91,9 +96,9 @@ impl JobAdmin for SqliteStore {
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
         let (purged, goes_on) = deadline(NAME, "purge finished", self.timeout, async {
             let mut write = self.begin("purge finished").await?;
-            let now = self.now();
-            let ended_by = now.saturating_sub(micros(age));
-            let (jobs, goes_on) = purge_jobs(&mut write, ended_by, limit, now).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (jobs, goes_on) = purge_jobs(&mut write, age, limit, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
             let mut purged = i64::from(jobs);
             for statement in [sql::PURGE_KEYS, sql::PURGE_RESULTS] {
                 let left = i64::from(limit) - purged;
@@ -102,7 +107,7 @@ impl JobAdmin for SqliteStore {
                 purged += i64::try_from(rows).unwrap_or(i64::MAX);
             }
             write.commit().await?;
-            Ok::<_, StoreError>((purged.unsigned_abs(), goes_on))
+            Ok::<_, StoreError>((purged.unsigned_abs(), goes_on || admitted.jobs > 0))
         })
         .await?;
         if goes_on {
@@ -115,12 +120,13 @@ impl JobAdmin for SqliteStore {
 /// How many there were, and whether a job goes on that has waited for one of their children.
 async fn purge_jobs(
     connection: &mut SqliteConnection,
-    ended_by: Micros,
+    age: Duration,
     limit: u32,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(u32, bool), StoreError> {
     let purged: Vec<(Vec<u8>, Option<u8>)> = sqlx::query_as(sql::PURGE_JOBS)
-        .bind(ended_by)
+        .bind(now.saturating_sub(micros(age)))
         .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
@@ -128,7 +134,7 @@ async fn purge_jobs(
     for (id, _) in purged.iter().filter(|(_, flow)| flow.is_some()) {
         ended.purged(row::job_id(id)?);
     }
-    let goes_on = ended.tell(connection, now).await?;
+    let goes_on = ended.tell(connection, now, stirred).await?;
     Ok((u32::try_from(purged.len()).unwrap_or(limit), goes_on))
 }
 
@@ -170,6 +176,7 @@ async fn counts(
             State::Leased => &mut counts.leased,
             State::Dead => &mut counts.dead,
             State::Cancelled => &mut counts.cancelled,
+            State::Held => &mut counts.held,
         };
         *count = jobs.unsigned_abs();
     }
@@ -186,12 +193,15 @@ async fn cancel(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(bool, bool), StoreError> {
-    let (state, flow) = state(connection, id).await?.unzip();
+    let Some(standing) = standing(connection, id).await? else {
+        return Ok((false, false));
+    };
     let mut ended = Ended::default();
-    match state {
-        Some(State::Ready | State::Scheduled) => {
-            unplace(connection, id).await?;
+    match standing.state {
+        State::Ready | State::Held | State::Scheduled => {
+            unplace(connection, id, standing.group.as_deref(), stirred).await?;
             sqlx::query(sql::CANCEL_WAITING)
                 .bind(&id.as_uuid().as_bytes()[..])
                 .bind(now)
@@ -199,29 +209,34 @@ async fn cancel(
                 .await?;
             let free = sqlx::query(sql::FREE_KEYS).bind(list([id.as_uuid()]));
             free.execute(&mut *connection).await?;
-            if flow.flatten().is_some() {
+            if standing.flow.is_some() {
                 ended.cancelled(id);
             }
         }
-        Some(State::Blocked) => ended.blocked(id),
-        Some(State::Leased) => {
+        State::Blocked => ended.blocked(id),
+        State::Leased => {
             let cancel = sqlx::query(sql::CANCEL_LEASED).bind(&id.as_uuid().as_bytes()[..]);
             cancel.execute(&mut *connection).await?;
         }
-        Some(State::Dead | State::Cancelled) | None => return Ok((false, false)),
+        State::Dead | State::Cancelled => return Ok((false, false)),
     }
-    Ok((true, ended.tell(connection, now).await?))
+    Ok((true, ended.tell(connection, now, stirred).await?))
 }
 
 async fn replay(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
     let bytes = &id.as_uuid().as_bytes()[..];
-    match state(connection, id).await?.map(|(state, _)| state) {
-        Some(State::Scheduled) => unplace(connection, id).await?,
-        Some(State::Dead) => {
+    let Some(standing) = standing(connection, id).await? else {
+        return Ok(false);
+    };
+    let group = standing.group;
+    match standing.state {
+        State::Scheduled => unplace(connection, id, group.as_deref(), stirred).await?,
+        State::Dead => {
             let is_taken: bool = sqlx::query_scalar(sql::KEY_IS_TAKEN)
                 .bind(bytes)
                 .bind(now)
@@ -238,29 +253,54 @@ async fn replay(
     }
     let replay = sqlx::query(sql::REPLAY).bind(bytes).bind(now);
     replay.execute(&mut *connection).await?;
-    let ready = sqlx::query(sql::READY).bind(list([id.as_uuid()]));
+    let place = if group.is_some() {
+        sql::HOLD
+    } else {
+        sql::READY
+    };
+    let ready = sqlx::query(place).bind(list([id.as_uuid()]));
     ready.execute(connection).await?;
+    stirred.extend(group);
     Ok(true)
 }
 
-/// And its flow.
-pub(super) async fn state(
+/// Where a job stands.
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) group: Option<String>,
+    flow: Option<u8>,
+}
+
+pub(super) async fn standing(
     connection: &mut SqliteConnection,
     id: JobId,
-) -> Result<Option<(State, Option<u8>)>, StoreError> {
-    let found: Option<(String, Option<u8>)> = sqlx::query_as(sql::STATE)
+) -> Result<Option<Standing>, StoreError> {
+    let found: Option<(String, Option<u8>, Option<String>)> = sqlx::query_as(sql::STATE)
         .bind(&id.as_uuid().as_bytes()[..])
         .fetch_optional(connection)
         .await?;
-    let read = |(state, flow): (String, Option<u8>)| Ok((row::state(&state)?, flow));
-    found.map(read).transpose()
+    let Some((state, flow, group)) = found else {
+        return Ok(None);
+    };
+    let state = row::state(&state)?;
+    Ok(Some(Standing { state, group, flow }))
 }
 
 /// Takes a job from where it waits.
-async fn unplace(connection: &mut SqliteConnection, id: JobId) -> Result<(), StoreError> {
+pub(super) async fn unplace(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    group: Option<&str>,
+    stirred: &mut Stirred,
+) -> Result<(), StoreError> {
     for statement in [sql::UNREADY, sql::UNSCHEDULE] {
         let unplace = sqlx::query(statement).bind(&id.as_uuid().as_bytes()[..]);
         unplace.execute(&mut *connection).await?;
+    }
+    if let Some(group) = group {
+        let unhold = sqlx::query(sql::UNHOLD).bind(&id.as_uuid().as_bytes()[..]);
+        unhold.execute(&mut *connection).await?;
+        free_slots(connection, &[(group.to_owned(), vec![id])].into(), stirred).await?;
     }
     Ok(())
 }

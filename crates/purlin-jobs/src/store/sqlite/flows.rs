@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::adding::json;
+use super::groups::Stirred;
 use super::row::{self, Micros, hex, job_id, list};
 use super::{NAME, sql};
 use crate::store::flows::parent_is_taken;
@@ -144,6 +145,7 @@ impl Ended {
         mut self,
         connection: &mut SqliteConnection,
         now: Micros,
+        stirred: &mut Stirred,
     ) -> Result<bool, StoreError> {
         if self.is_empty() {
             return Ok(false);
@@ -158,7 +160,7 @@ impl Ended {
         if told.is_empty() {
             return Ok(false);
         }
-        go_on(connection, &told, now).await
+        go_on(connection, &told, now, stirred).await
     }
 
     /// Cancels those whose parents can never be done.
@@ -236,14 +238,16 @@ struct Start {
     run_at: Micros,
 }
 
-/// A child, how many it still waits for, its delay and its time to start.
-type Counted = (Vec<u8>, i64, Option<Micros>, Option<Micros>);
+/// A child, how many it still waits for, its delay, its time to start and its group.
+type Counted = (Vec<u8>, i64, Option<Micros>, Option<Micros>, Option<String>);
 
-/// Counts what the children hear, and lets those begin that have heard of all.
+/// Counts what the children hear, and lets those begin that have heard of all. Says whether one of those is ready;
+/// those with a group stand in its line.
 async fn go_on(
     connection: &mut SqliteConnection,
     told: &HashMap<JobId, Tally>,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
     let told = told.iter().map(|(child, tally)| Told {
         child: hex(child.as_uuid()),
@@ -255,13 +259,18 @@ async fn go_on(
         .bind(json(&told.collect::<Vec<_>>())?)
         .fetch_all(&mut *connection)
         .await?;
-    let (mut ready, mut scheduled, mut starts) = (Vec::new(), Vec::new(), Vec::new());
-    for (child, _, delay, start_at) in counted.iter().filter(|(_, left, ..)| *left == 0) {
-        let id = job_id(child)?;
+    let (mut ready, mut held, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
+    let mut starts = Vec::new();
+    for (child, _, delay, start_at, group) in counted.into_iter().filter(|(_, left, ..)| *left == 0)
+    {
+        let id = job_id(&child)?;
         let delayed = now.saturating_add(delay.unwrap_or_default());
         let run_at = row::run_at(start_at.unwrap_or(delayed)).max(now);
         if run_at > now {
             scheduled.push(id);
+        } else if let Some(group) = group {
+            held.push(id);
+            stirred.insert(group);
         } else {
             ready.push(id);
         }
@@ -273,7 +282,11 @@ async fn go_on(
     }
     let start = sqlx::query(sql::START_AT).bind(json(&starts)?);
     start.execute(&mut *connection).await?;
-    for (ids, statement) in [(&ready, sql::READY), (&scheduled, sql::SCHEDULE)] {
+    for (ids, statement) in [
+        (&ready, sql::READY),
+        (&held, sql::HOLD),
+        (&scheduled, sql::SCHEDULE),
+    ] {
         if !ids.is_empty() {
             execute(connection, statement, ids).await?;
         }

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use purlin_store::{StoreError, deadline};
 use sqlx::{SqliteConnection, SqliteExecutor};
 
+use super::groups::Stirred;
 use super::row::{Micros, after, corrupt, list, until};
 use super::{NAME, SqliteStore, admin, sql};
 use crate::store::{Found, KeptResult, Note, NoteKind, NoteStore, Noted, Notes, Signalled, State};
@@ -37,7 +38,9 @@ impl NoteStore for SqliteStore {
     async fn signal(&self, job: JobId, name: &str, value: &Bytes) -> Result<Signalled, StoreError> {
         let (signalled, is_awake) = deadline(NAME, "signal", self.timeout, async {
             let mut write = self.begin("signal").await?;
-            let signalled = signal(&mut write, job, name, value, self.now()).await?;
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let signalled = signal(&mut write, job, name, value, now, &mut stirred).await?;
+            self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
             Ok::<_, StoreError>(signalled)
         })
@@ -137,13 +140,14 @@ async fn signal(
     name: &str,
     value: &Bytes,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(Signalled, bool), StoreError> {
-    let found = admin::state(connection, job).await?;
-    let state = match found.map(|(state, _)| state) {
-        None => return Ok((Signalled::Unknown, false)),
-        Some(State::Dead | State::Cancelled) => return Ok((Signalled::Ended, false)),
-        Some(state) => state,
+    let Some(standing) = admin::standing(connection, job).await? else {
+        return Ok((Signalled::Unknown, false));
     };
+    if matches!(standing.state, State::Dead | State::Cancelled) {
+        return Ok((Signalled::Ended, false));
+    }
     let signal = Note {
         kind: NoteKind::Signal,
         name: name.to_owned(),
@@ -159,14 +163,20 @@ async fn signal(
         .bind(name)
         .fetch_one(&mut *connection)
         .await?;
-    let is_awake = waits && state == State::Scheduled;
+    let is_awake = waits && standing.state == State::Scheduled;
     if is_awake {
         for statement in [sql::UNSCHEDULE, sql::BACK] {
             let step = sqlx::query(statement).bind(id);
             step.execute(&mut *connection).await?;
         }
-        let ready = sqlx::query(sql::READY).bind(list([job.as_uuid()]));
+        let place = if standing.group.is_some() {
+            sql::HOLD
+        } else {
+            sql::READY
+        };
+        let ready = sqlx::query(place).bind(list([job.as_uuid()]));
         ready.execute(connection).await?;
+        stirred.extend(standing.group);
     }
     Ok((Signalled::Sent, is_awake))
 }

@@ -72,6 +72,7 @@ pub(super) fn state(name: &str) -> Result<State, StoreError> {
         "leased" => State::Leased,
         "dead" => State::Dead,
         "cancelled" => State::Cancelled,
+        "held" => State::Held,
         other => return Err(corrupt(format!("`{other}` is no state of a job"))),
     })
 }
@@ -84,6 +85,7 @@ pub(super) fn name_of(state: State) -> &'static str {
         State::Leased => "leased",
         State::Dead => "dead",
         State::Cancelled => "cancelled",
+        State::Held => "held",
     }
 }
 
@@ -118,6 +120,11 @@ pub(super) fn rank(row: &SqliteRow) -> Result<Micros, sqlx::Error> {
     row.try_get(11)
 }
 
+/// Whether a claimed job has a group.
+pub(super) fn has_group(row: &SqliteRow) -> Result<bool, sqlx::Error> {
+    row.try_get(15)
+}
+
 fn payload(row: &SqliteRow, column: usize) -> Result<Bytes, sqlx::Error> {
     let bytes: Vec<u8> = row.try_get(column)?;
     Ok(bytes.into())
@@ -126,7 +133,7 @@ fn payload(row: &SqliteRow, column: usize) -> Result<Bytes, sqlx::Error> {
 pub(super) fn view(row: &SqliteRow) -> Result<JobView, StoreError> {
     let state = state(row.try_get(4)?)?;
     let failure: (Option<String>, Option<Micros>) = (row.try_get(9)?, row.try_get(10)?);
-    let waits = matches!(state, State::Ready | State::Scheduled);
+    let waits = matches!(state, State::Ready | State::Held | State::Scheduled);
     let run_at = waits.then(|| row.try_get(12)).transpose()?;
     let finished_at: Option<Micros> = row.try_get(13)?;
     Ok(JobView {

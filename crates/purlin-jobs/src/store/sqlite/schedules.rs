@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite};
 
 use super::row::{self, Micros};
-use super::{NAME, SqliteStore, adding, sql};
+use super::{NAME, SqliteStore, sql};
 use crate::store::{Enqueued, Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 
 #[async_trait]
@@ -47,7 +47,7 @@ impl ScheduleStore for SqliteStore {
             if fire.execute(&mut *write).await?.rows_affected() == 0 {
                 return Ok(None);
             }
-            let enqueued = adding::add(&mut write, &firing.jobs, now).await?;
+            let enqueued = self.add(&mut write, &firing.jobs).await?;
             write.commit().await?;
             Ok::<_, StoreError>(Some(enqueued))
         })

@@ -7,7 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::adding::json;
 use super::flows::Ended;
-use super::row::{self, Micros, after, hex, list};
+use super::groups::{Stirred, by_group, free_slots};
+use super::row::{self, Micros, after, hex, job_id, list};
 use super::{notes, sql};
 use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
@@ -18,24 +19,32 @@ pub(super) async fn settle(
     lease: LeaseId,
     settlements: &[Settlement],
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(Vec<Settled>, bool), StoreError> {
     let lease = &lease.as_uuid().as_bytes()[..];
     let ids = list(settlements.iter().map(|settlement| settlement.id.as_uuid()));
-    let leased: Vec<(Vec<u8>, Option<u8>)> = sqlx::query_as(sql::UNLEASE)
+    let rows: Vec<(Vec<u8>, Option<String>, Option<u8>)> = sqlx::query_as(sql::UNLEASE)
         .bind(ids)
         .bind(lease)
         .fetch_all(&mut *connection)
         .await?;
-    if leased.is_empty() {
+    if rows.is_empty() {
         return Ok((vec![Settled::Stale; settlements.len()], false));
     }
-    let leased = leased
-        .iter()
-        .map(|(id, flow)| Ok((row::job_id(id)?, *flow)));
-    let mut leased: HashMap<JobId, Option<u8>> = leased.collect::<Result<_, StoreError>>()?;
+    let mut leased: HashMap<JobId, Option<u8>> = HashMap::with_capacity(rows.len());
+    let mut in_groups = Vec::new();
+    for (id, group, flow) in rows {
+        let id = job_id(&id)?;
+        leased.insert(id, flow);
+        in_groups.push((id, group));
+    }
+    let groups = by_group(in_groups);
     let ids = list(leased.keys().map(JobId::as_uuid));
     let heard = heard_more(connection, settlements).await?;
-    let mut changes = Changes::default();
+    let mut changes = Changes {
+        has_groups: !groups.is_empty(),
+        ..Changes::default()
+    };
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         settled.push(if let Some(flow) = leased.remove(&settlement.id) {
@@ -46,9 +55,10 @@ pub(super) async fn settle(
         });
     }
     changes.write(connection, &ids, now).await?;
+    free_slots(connection, &groups, stirred).await?;
     let end = sqlx::query(sql::END_LEASE).bind(lease);
     end.execute(&mut *connection).await?;
-    let goes_on = changes.tell_children(connection, now).await?;
+    let goes_on = changes.tell_children(connection, now, stirred).await?;
     Ok((settled, goes_on))
 }
 
@@ -91,6 +101,7 @@ struct Changes {
     of_flows: Ended,
     /// Of flows, and cancelled if somebody wants that.
     to_wait_again: Vec<JobId>,
+    has_groups: bool,
     results: Vec<(JobId, KeptResult)>,
 }
 
@@ -165,10 +176,16 @@ impl Changes {
                 .bind(now);
             change.execute(&mut *connection).await?;
         }
+        let in_line = if self.has_groups {
+            &*self.released
+        } else {
+            &[]
+        };
         for (ids, statement) in [
-            (&self.done, sql::DELETE),
+            (&*self.done, sql::DELETE),
             (&self.put_off, sql::SCHEDULE),
             (&self.released, sql::READY),
+            (in_line, sql::HOLD),
         ] {
             if !ids.is_empty() {
                 let ids = list(ids.iter().map(JobId::as_uuid));
@@ -188,6 +205,7 @@ impl Changes {
         self,
         connection: &mut SqliteConnection,
         now: Micros,
+        stirred: &mut Stirred,
     ) -> Result<bool, StoreError> {
         let mut ended = self.of_flows;
         if !self.to_wait_again.is_empty() {
@@ -199,6 +217,6 @@ impl Changes {
                 ended.cancelled(id);
             }
         }
-        ended.tell(connection, now).await
+        ended.tell(connection, now, stirred).await
     }
 }

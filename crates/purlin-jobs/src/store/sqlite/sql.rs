@@ -46,6 +46,14 @@ macro_rules! is_blocked {
     };
 }
 
+macro_rules! is_held {
+    () => {
+        "exists (
+            select 1 from purlin_jobs_held held
+            where held.group_name = job.group_name and held.rank = job.rank and held.id = job.id)"
+    };
+}
+
 macro_rules! state {
     () => {
         concat!(
@@ -53,7 +61,9 @@ macro_rules! state {
             is_ready!(),
             " then 'ready' when ",
             is_scheduled!(),
-            " then 'scheduled' when ",
+            " then 'scheduled' when job.group_name is not null and ",
+            is_held!(),
+            " then 'held' when ",
             is_blocked!(),
             " then 'blocked' else 'leased' end"
         )
@@ -76,13 +86,15 @@ macro_rules! view {
 
 pub(super) const KNOWN: &str = concat!("select id from purlin_jobs where id in ", ids!());
 
-/// Who has these unique keys, whether that job waits, and its flow.
+/// Who has these unique keys, whether that job waits, its group and its flow.
 pub(super) const HOLDERS: &str = concat!(
     "select holder.key, holder.job, ",
     is_ready!(),
     " or ",
     is_scheduled!(),
-    ", job.flow
+    " or ",
+    is_held!(),
+    ", job.group_name, job.flow
     from json_each(?1) wanted
     cross join purlin_jobs_unique holder on holder.key = substr(?2, 1 + wanted.value, 32)
     left join purlin_jobs job on job.id = holder.job
@@ -92,12 +104,12 @@ pub(super) const HOLDERS: &str = concat!(
 pub(super) const ADD: &str = "
 insert into purlin_jobs (
     id, kind, version, queue, priority_offset, max_attempts, timeout, traceparent,
-    unique_key, unique_span, enqueued_at, run_at, flow, payload)
+    unique_key, unique_span, enqueued_at, run_at, flow, group_name, group_limits, payload)
 select
     unhex(value ->> 'id'), value ->> 'kind', value ->> 'version', value ->> 'queue',
     value ->> 'priority_offset', value ->> 'max_attempts', value ->> 'timeout',
     value ->> 'traceparent', substr(?2, 1 + (value ->> 'key_at'), 32), value ->> 'span',
-    ?3, value ->> 'run_at', value ->> 'flow',
+    ?3, value ->> 'run_at', value ->> 'flow', value ->> 'group_name', value ->> 'group_limits',
     coalesce(substr(?2, 1 + (value ->> 'payload_at'), value ->> 'payload_bytes'), x'')
 from json_each(?1)";
 
@@ -106,11 +118,20 @@ insert into purlin_jobs_ready (queue, rank, id, kind)
 select value ->> 'queue', (value ->> 'run_at') + (value ->> 'priority_offset'),
     unhex(value ->> 'id'), value ->> 'kind'
 from json_each(?1)
-where value ->> 'run_at' <= ?2 and not coalesce((value ->> 'flow') & 1, 0)";
+where value ->> 'run_at' <= ?2 and value ->> 'group_name' is null
+    and not coalesce((value ->> 'flow') & 1, 0)";
+
+pub(super) const ADD_HELD: &str = "
+insert into purlin_jobs_held (group_name, rank, id)
+select value ->> 'group_name', (value ->> 'run_at') + (value ->> 'priority_offset'),
+    unhex(value ->> 'id')
+from json_each(?1)
+where value ->> 'run_at' <= ?2 and value ->> 'group_name' is not null
+    and not coalesce((value ->> 'flow') & 1, 0)";
 
 pub(super) const ADD_SCHEDULED: &str = "
-insert into purlin_jobs_scheduled (run_at, id)
-select value ->> 'run_at', unhex(value ->> 'id')
+insert into purlin_jobs_scheduled (run_at, id, has_group)
+select value ->> 'run_at', unhex(value ->> 'id'), value ->> 'group_name' is not null
 from json_each(?1)
 where value ->> 'run_at' > ?2 and not coalesce((value ->> 'flow') & 1, 0)";
 
@@ -165,11 +186,13 @@ where cancel_requested = 1 and exists (
 pub(super) const BEFORE_CLAIM: &str = "
 select
     exists (select 1 from purlin_jobs_workers where id = ?1 and expires_at > ?2),
-    exists (select 1 from purlin_jobs_leases where id = ?3)";
+    exists (select 1 from purlin_jobs_leases where id = ?3),
+    queue.every, queue.burst, queue.tat
+from (select 1) left join purlin_jobs_queues queue on queue.name = ?4";
 
 pub(super) const LEASE: &str = "
-insert into purlin_jobs_leased (lease, job)
-select ?1, id from purlin_jobs_ready
+insert into purlin_jobs_leased (lease, job, group_name)
+select ?1, id, group_name from purlin_jobs_ready
 where queue = ?2 and kind in (select value from json_each(?3))
     and not exists (select 1 from purlin_jobs_queues where name = ?2 and paused)
 order by rank, id
@@ -180,9 +203,10 @@ pub(super) const ADD_LEASE: &str = "insert into purlin_jobs_leases (id, worker) 
 /// With the rank of each.
 pub(super) const CLAIMED: &str = "
 select id, kind, version, payload, traceparent, failures, crashes, max_attempts, timeout,
-    enqueued_at, coalesce(unique_span = 0, false), rank, done, dead, cancelled
-from purlin_jobs_leased cross join purlin_jobs on id = job
-    left join purlin_jobs_children children on flow & 1 and children.child = id
+    enqueued_at, coalesce(unique_span = 0, false), rank, done, dead, cancelled,
+    job.group_name is not null
+from purlin_jobs_leased leased cross join purlin_jobs job on job.id = leased.job
+    left join purlin_jobs_children children on job.flow & 1 and children.child = job.id
 where lease = ?1
 order by rank, id";
 
@@ -197,11 +221,11 @@ pub(super) const FREE_START_KEYS: &str = "
 delete from purlin_jobs_unique
 where span = 0 and job in (select job from purlin_jobs_leased where lease = ?1)";
 
-/// Takes jobs out of a lease, and returns those that were in it, with their flow.
+/// Takes jobs out of a lease, and returns those that were in it, with their groups and flows.
 pub(super) const UNLEASE: &str = "
 delete from purlin_jobs_leased
 where lease = ?2 and job in (select unhex(value) from json_each(?1))
-returning job, (select flow from purlin_jobs where id = job)";
+returning job, group_name, (select flow from purlin_jobs where id = job)";
 
 /// A list of jobs with the time to start (null: as when it was enqueued), the error and the end.
 pub(super) const CHANGE: &str = "
@@ -219,14 +243,23 @@ where purlin_jobs.id = unhex(value ->> 'id')";
 /// Makes those jobs ready, by their time to start, that have not ended.
 pub(super) const READY: &str = concat!(
     "insert into purlin_jobs_ready (queue, rank, id, kind)
-    select queue, rank, id, kind from purlin_jobs where finished_as is null and id in ",
+    select queue, rank, id, kind from purlin_jobs
+    where finished_as is null and group_name is null and id in ",
+    ids!()
+);
+
+/// Puts those of these jobs into the lines of their groups that have one and have not ended.
+pub(super) const HOLD: &str = concat!(
+    "insert into purlin_jobs_held (group_name, rank, id)
+    select group_name, rank, id from purlin_jobs
+    where finished_as is null and group_name is not null and id in ",
     ids!()
 );
 
 /// Schedules those jobs, due or not, that have not ended.
 pub(super) const SCHEDULE: &str = concat!(
-    "insert into purlin_jobs_scheduled (run_at, id)
-    select run_at, id from purlin_jobs where finished_as is null and id in ",
+    "insert into purlin_jobs_scheduled (run_at, id, has_group)
+    select run_at, id, group_name is not null from purlin_jobs where finished_as is null and id in ",
     ids!()
 );
 
@@ -243,7 +276,7 @@ where id in (
     select id from purlin_jobs_workers where expires_at <= ?1 order by expires_at, id limit ?2)
 returning id";
 
-/// Returns the jobs, how those ended that did, and the flow of each.
+/// Returns the jobs, how those ended that did, and the flow and group of each.
 pub(super) const GIVE_BACK: &str = concat!(
     "update purlin_jobs set
         run_at = enqueued_at,
@@ -252,7 +285,7 @@ pub(super) const GIVE_BACK: &str = concat!(
         cancel_requested = 0
     where id in ",
     jobs_of_workers!(),
-    " returning id, finished_as, flow"
+    " returning id, finished_as, flow, group_name"
 );
 
 /// Counts a crash of each. Returns as [`GIVE_BACK`].
@@ -270,7 +303,7 @@ pub(super) const CRASH: &str = concat!(
         cancel_requested = 0
     where id in ",
     jobs_of_workers!(),
-    " returning id, finished_as, flow"
+    " returning id, finished_as, flow, group_name"
 );
 
 pub(super) const UNLEASE_OF_WORKERS: &str = "
@@ -280,12 +313,16 @@ delete from purlin_jobs_leased where lease in (
 pub(super) const END_LEASES_OF_WORKERS: &str = "
 delete from purlin_jobs_leases where worker in (select unhex(value) from json_each(?1))";
 
-pub(super) const NEXT: &str = "select min(run_at) from purlin_jobs_scheduled";
+/// When the next job is due, and the next group.
+pub(super) const NEXT: &str = "
+select (select min(run_at) from purlin_jobs_scheduled),
+    (select min(due_at) from purlin_jobs_groups where due_at is not null)";
 
-/// The last of those that are promoted now.
+/// The last of those that are promoted now, and whether some of them have a group.
 pub(super) const LAST_DUE: &str = "
-select run_at, id from (
-    select run_at, id from purlin_jobs_scheduled where run_at <= ?1 order by run_at, id limit ?2)
+select run_at, id, max(has_group) over () from (
+    select run_at, id, has_group from purlin_jobs_scheduled
+    where run_at <= ?1 order by run_at, id limit ?2)
 order by run_at desc, id desc
 limit 1";
 
@@ -293,7 +330,100 @@ pub(super) const PROMOTE_UP_TO: &str = "
 insert into purlin_jobs_ready (queue, rank, id, kind)
 select queue, rank, job.id, kind
 from purlin_jobs_scheduled scheduled cross join purlin_jobs job on job.id = scheduled.id
-where (scheduled.run_at, scheduled.id) <= (?1, ?2)";
+where (scheduled.run_at, scheduled.id) <= (?1, ?2) and not has_group";
+
+pub(super) const HOLD_UP_TO: &str = "
+insert into purlin_jobs_held (group_name, rank, id)
+select group_name, rank, job.id
+from purlin_jobs_scheduled scheduled cross join purlin_jobs job on job.id = scheduled.id
+where (scheduled.run_at, scheduled.id) <= (?1, ?2) and has_group
+returning group_name";
+
+pub(super) const DUE_GROUPS: &str = "
+select name from purlin_jobs_groups where due_at <= ?1 order by due_at limit ?2";
+
+/// The last declaration stands, unless an operator has set something.
+pub(super) const DECLARE: &str = "
+insert into purlin_jobs_groups (name, at_most, every, burst) values (?1, ?2, ?3, ?4)
+on conflict (name) do update
+set at_most = excluded.at_most, every = excluded.every, burst = excluded.burst
+where not is_set";
+
+pub(super) const LIMIT_GROUP: &str = "
+insert into purlin_jobs_groups (name, at_most, every, burst, is_set) values (?1, ?2, ?3, ?4, 1)
+on conflict (name) do update
+set at_most = excluded.at_most, every = excluded.every, burst = excluded.burst, is_set = 1";
+
+pub(super) const UNLIMIT_GROUP: &str = "update purlin_jobs_groups set is_set = 0 where name = ?1";
+
+/// As its first job has declared it, if it was forgotten.
+pub(super) const REMEMBER: &str = "
+insert into purlin_jobs_groups (name, at_most, every, burst)
+select ?1, group_limits ->> 0, group_limits ->> 1, group_limits ->> 2
+from purlin_jobs where id = (
+    select id from purlin_jobs_held where group_name = ?1 order by rank, id limit 1)
+on conflict (name) do nothing";
+
+pub(super) const GROUP: &str = "
+select at_most, every, burst, tat, is_set,
+    (select count(*) from purlin_jobs_slots where group_name = name),
+    (select count(*) from purlin_jobs_slots where group_name = name and is_reserved)
+from purlin_jobs_groups where name = ?1";
+
+pub(super) const HELD: &str = "select count(*) from purlin_jobs_held where group_name = ?1";
+
+pub(super) const ANY_HELD: &str =
+    "select exists (select 1 from purlin_jobs_held where group_name = ?1)";
+
+pub(super) const FIRST_HELD: &str = "
+select rank, id from purlin_jobs_held where group_name = ?1 order by rank, id limit ?2";
+
+pub(super) const UNHOLD_UP_TO: &str =
+    "delete from purlin_jobs_held where group_name = ?1 and (rank, id) <= (?2, ?3)";
+
+/// Each of a list a microsecond after the one before.
+pub(super) const ADMIT: &str = "
+update purlin_jobs set run_at = ?2 + key from json_each(?1)
+where purlin_jobs.id = unhex(value)";
+
+pub(super) const READY_ADMITTED: &str = concat!(
+    "insert into purlin_jobs_ready (queue, rank, id, kind, group_name)
+    select queue, rank, id, kind, group_name from purlin_jobs where id in ",
+    ids!()
+);
+
+pub(super) const TAKE_SLOTS: &str = "
+insert into purlin_jobs_slots (group_name, job, is_reserved)
+select ?2, unhex(value), ?3 from json_each(?1)";
+
+pub(super) const FREE_SLOTS: &str = "
+delete from purlin_jobs_slots
+where group_name = ?2 and job in (select unhex(value) from json_each(?1))";
+
+/// With a lease, jobs of the groups spend their tokens. Returns the group of each.
+pub(super) const START: &str = "
+update purlin_jobs_slots set is_reserved = 0
+from purlin_jobs_leased leased
+where leased.lease = ?1 and leased.group_name is not null
+    and purlin_jobs_slots.group_name = leased.group_name
+    and purlin_jobs_slots.job = leased.job and is_reserved
+returning purlin_jobs_slots.group_name";
+
+pub(super) const STANDS: &str =
+    "update purlin_jobs_groups set tat = ?2, due_at = ?3 where name = ?1";
+
+pub(super) const FORGET_GROUP: &str = "delete from purlin_jobs_groups where name = ?1";
+
+pub(super) const UNHOLD: &str = "
+delete from purlin_jobs_held
+where (group_name, rank, id) = (select group_name, rank, id from purlin_jobs where id = ?1)";
+
+pub(super) const LIMIT_QUEUE: &str = "
+insert into purlin_jobs_queues (name, paused, every, burst) values (?1, 0, ?2, ?3)
+on conflict (name) do update set every = excluded.every, burst = excluded.burst,
+    tat = iif(excluded.every is null, null, tat)";
+
+pub(super) const PACE: &str = "update purlin_jobs_queues set tat = ?2 where name = ?1";
 
 pub(super) const UNSCHEDULE_UP_TO: &str =
     "delete from purlin_jobs_scheduled where (run_at, id) <= (?1, ?2)";
@@ -316,11 +446,11 @@ pub(super) const LIST: &str = concat!(
     limit ?5"
 );
 
-/// With its flow.
+/// With its flow and group.
 pub(super) const STATE: &str = concat!(
     "select ",
     state!(),
-    ", job.flow from purlin_jobs job where job.id = ?1"
+    ", job.flow, job.group_name from purlin_jobs job where job.id = ?1"
 );
 
 pub(super) const COUNTS: &str = concat!(
@@ -468,7 +598,7 @@ where parent in (select unhex(value) from json_each(?1))
     and (on_ended or parent not in (select unhex(value) from json_each(?2)))
 returning parent, child";
 
-/// Counts how parents have ended. Returns for each child how many are left, and when it may start.
+/// Counts how parents have ended. Returns for each child how many are left, when it may start, and its group.
 pub(super) const COUNT: &str = "
 update purlin_jobs_children set
     waits_for = waits_for
@@ -478,7 +608,8 @@ update purlin_jobs_children set
     cancelled = purlin_jobs_children.cancelled + (value ->> 'cancelled')
 from json_each(?1)
 where child = unhex(value ->> 'child')
-returning child, waits_for, delay, start_at";
+returning child, waits_for, delay, start_at,
+    (select group_name from purlin_jobs where id = child)";
 
 pub(super) const START_AT: &str = "
 update purlin_jobs set run_at = value ->> 'run_at'

@@ -5,10 +5,11 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::flows::Ended;
+use super::groups::{Stirred, by_group, free_slots};
 use super::row::{self, Micros, after, job_id, list};
 use super::sql;
+use crate::WorkerId;
 use crate::store::{Beat, Failure, Rescue, Rescued};
-use crate::{JobId, WorkerId};
 
 pub(super) async fn join(
     connection: &mut SqliteConnection,
@@ -52,6 +53,7 @@ pub(super) async fn leave(
     connection: &mut SqliteConnection,
     worker: WorkerId,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(), StoreError> {
     let worker = worker.as_uuid();
     sqlx::query(sql::FORGET_WORKER)
@@ -64,18 +66,19 @@ pub(super) async fn leave(
         .bind(now)
         .fetch_all(&mut *connection)
         .await?;
-    end_leases(connection, &workers, &jobs, now).await?;
+    end_leases(connection, &workers, jobs, now, stirred).await?;
     Ok(())
 }
 
-/// A job, how it ended if it did, and its flow.
-type GivenBack = (Vec<u8>, Option<String>, Option<u8>);
+/// A job, how it ended if it did, its flow and its group.
+type GivenBack = (Vec<u8>, Option<String>, Option<u8>, Option<String>);
 
 /// And says whether a job goes on that has waited for one of theirs.
 pub(super) async fn rescue(
     connection: &mut SqliteConnection,
     rescue: &Rescue,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<(Rescued, bool), StoreError> {
     let dead: Vec<Vec<u8>> = sqlx::query_scalar(sql::FORGET_DEAD)
         .bind(now)
@@ -99,14 +102,14 @@ pub(super) async fn rescue(
         .fetch_all(&mut *connection)
         .await?;
     rescued.workers = u32::try_from(dead.len()).unwrap_or(u32::MAX);
-    for (_, end, _) in &crashed {
+    for (_, end, ..) in &crashed {
         match end.as_deref() {
             None => rescued.ready += 1,
             Some("dead") => rescued.dead += 1,
             Some(_) => {}
         }
     }
-    let goes_on = end_leases(connection, &workers, &crashed, now).await?;
+    let goes_on = end_leases(connection, &workers, crashed, now, stirred).await?;
     Ok((rescued, goes_on))
 }
 
@@ -115,27 +118,34 @@ pub(super) async fn rescue(
 async fn end_leases(
     connection: &mut SqliteConnection,
     workers: &str,
-    given_back: &[GivenBack],
+    given_back: Vec<GivenBack>,
     now: Micros,
+    stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
     let mut ended = Ended::default();
     let mut jobs = Vec::with_capacity(given_back.len());
-    for (id, end, flow) in given_back {
-        let id = job_id(id)?;
-        jobs.push(id);
+    for (id, end, flow, group) in given_back {
+        let id = job_id(&id)?;
         if flow.is_some() {
             ended.as_said(id, end.as_deref());
         }
+        jobs.push((id, group));
     }
-    let jobs = list(jobs.iter().map(JobId::as_uuid));
+    let ids = list(jobs.iter().map(|(id, _)| id.as_uuid()));
+    let groups = by_group(jobs);
     for (statement, list) in [
-        (sql::READY, jobs.as_str()),
-        (sql::FREE_KEYS, &jobs),
+        (sql::READY, ids.as_str()),
+        (sql::FREE_KEYS, &ids),
         (sql::UNLEASE_OF_WORKERS, workers),
         (sql::END_LEASES_OF_WORKERS, workers),
     ] {
         let end = sqlx::query(statement).bind(list);
         end.execute(&mut *connection).await?;
     }
-    ended.tell(connection, now).await
+    if !groups.is_empty() {
+        let hold = sqlx::query(sql::HOLD).bind(&ids);
+        hold.execute(&mut *connection).await?;
+    }
+    free_slots(connection, &groups, stirred).await?;
+    ended.tell(connection, now, stirred).await
 }

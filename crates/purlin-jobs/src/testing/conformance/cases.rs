@@ -259,6 +259,53 @@ macro_rules! transactional_note_store_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of the contract of [`LimitStore`](crate::LimitStore).
+///
+/// Takes what [`store_conformance`](crate::store_conformance) takes.
+#[macro_export]
+macro_rules! limit_store_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_group_has_no_more_jobs_admitted_than_it_may
+            a_held_job_is_visible
+            every_way_out_admits_the_next
+            a_full_group_holds_back_no_other
+            a_held_job_is_cancelled_or_replaced
+            a_replayed_job_stands_in_line
+            a_scheduled_job_stands_in_line_when_its_time_has_come
+            a_lost_lease_frees_no_slot
+            a_repeated_call_admits_nothing
+            the_last_declaration_holds
+            what_an_operator_sets_stands_above_declarations
+            an_empty_group_is_forgotten
+            a_forgotten_group_is_as_its_jobs_have_declared_it
+            a_group_is_in_the_order_of_a_queue
+            a_large_group_does_not_starve_others
+            a_group_starts_no_more_than_its_rate
+            starts_are_counted_by_time
+            a_rate_outlives_its_jobs
+            a_queue_starts_no_more_than_its_rate
+            many_workers_never_run_more_of_a_group_than_it_may
+            many_enqueues_at_once_share_the_room_of_a_group
+            many_settlements_of_many_groups_end
+        }
+    };
+}
+
+/// One `#[tokio::test]` for each clause of what [`LimitStore`](crate::LimitStore) says of transactions of the
+/// caller's.
+///
+/// Takes what [`transactional_store_conformance`](crate::transactional_store_conformance) takes.
+#[macro_export]
+macro_rules! transactional_limit_store_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_line_moves_on_when_its_transaction_commits
+            an_open_transaction_does_not_block_its_group
+        }
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {

@@ -18,7 +18,8 @@ from unnest($5::uuid[], $6::uuid[], $7::boolean[]) as e(parent, child, on_ended)
 /// `state` (3 dead, 4 cancelled, 5 done). `fallen` wait until one of them is done that never will be; of
 /// these the statement owns those in `lost`, and cancels them. It stands in a `with recursive`, and is
 /// taken for cheap: a level of them is one row, of which the planner, by what it knows of an equality, expects
-/// few, since a plan that seems to cost much is compiled by the server each time, for seconds.
+/// few, since a plan that seems to cost much is compiled by the server each time, for seconds. Who goes on and has
+/// a group stands in its line: `begun_in_line` is for `stirred`.
 pub(super) const FLOW: &str = "levels as (
     select array (
         select e.child from {edges} e
@@ -64,15 +65,21 @@ counted as (
     from heard h where c.id = any (array (select id from heard)) and c.id = h.id
     returning c.id, c.waits_for, c.start_at, c.delay),
 free as materialized (
-    select j.id, j.queue, j.kind, j.priority, coalesce(c.start_at, {now} + c.delay) as start_at,
+    select j.id, j.queue, j.kind, j.priority, j.group_name,
+        coalesce(c.start_at, {now} + c.delay) as start_at,
         (row_number() over (order by j.id) - 1) * interval '1 microsecond' as apart
     from counted c join {jobs} j on j.id = c.id
     where j.id = any (array (select id from counted where waits_for = 0))),
 begun as (
     insert into {ready} (queue, rank, id, kind)
     select queue, {now} + apart + priority * {step}, id, kind
-    from free where start_at is null or start_at <= {now}
+    from free where (start_at is null or start_at <= {now}) and group_name is null
     returning rank),
+begun_in_line as (
+    insert into {held} (group_name, rank, id)
+    select group_name, {now} + apart + priority * {step}, id
+    from free where (start_at is null or start_at <= {now}) and group_name is not null
+    returning group_name),
 begun_later as (
     insert into {scheduled} (id, run_at) select id, start_at from free where start_at > {now}),
 lost_jobs as (

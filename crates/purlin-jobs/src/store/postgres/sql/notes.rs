@@ -61,7 +61,8 @@ select exists (select from job) as is_there,
 /// `$6`: the signal was kept by a call before, which could not make the job ready. `is_busy`: neither can this
 /// one, since somebody else moves the job.
 pub(super) const SIGNAL: &str = "with job as materialized (
-    select j.id, j.enqueued_at, j.priority, j.queue, j.kind from {jobs} j where j.id = $2),
+    select j.id, j.enqueued_at, j.priority, j.queue, j.kind, j.group_name
+    from {jobs} j where j.id = $2),
 kept as (
     insert into {notes} (job, enqueued_at, kind, name, value)
     select id, enqueued_at, 3, $3, $4 from job
@@ -80,8 +81,14 @@ awake as (
 placed as (
     insert into {ready} (queue, rank, id, kind)
     select queue, enqueued_at + priority * {step}, id, kind from job
-    where exists (select from awake))
-select exists (select from kept) as is_kept, exists (select from awake) as is_awake,
+    where exists (select from awake) and group_name is null),
+stirred as (
+    insert into {held} (group_name, rank, id)
+    select group_name, enqueued_at + priority * {step}, id from job
+    where exists (select from awake) and group_name is not null
+    returning group_name),
+{admitting}
+select {admission}, exists (select from kept) as is_kept, exists (select from awake) as is_awake,
     exists (select from waits) and not exists (select from awake)
         and exists (select from {scheduled} s where s.id = $2) as is_busy,
     case when exists (select from awake) then pg_notify($5, '')::text end as told";

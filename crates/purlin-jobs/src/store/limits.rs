@@ -1,0 +1,158 @@
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use purlin_store::StoreError;
+use tokio::time::Instant;
+
+use crate::{Limits, QueueName, Rate};
+
+/// How many jobs of a group that declares no limit are ready or leased at a time, unless a store is told
+/// otherwise.
+pub(super) const GROUP_WINDOW: u32 = 16;
+
+/// What a store keeps of groups and of the rates of queues, beside the contract of
+/// [`JobStore`](crate::JobStore).
+///
+/// # Groups
+///
+/// A job with a [`Group`](crate::Group) is not ready when its time has come, but *held*
+/// ([`State::Held`](super::State::Held)) in the line of its group, by its rank. It is *admitted* to the ready
+/// line when the group has fewer admitted jobs than it may have, and a token of its rate for one more.
+/// An admitted job has a slot, which is recorded with it: it has it while it is ready or leased, and
+/// loses it in the step by which it leaves these states, in whatever way. In that step the next
+/// ones are admitted. So at no moment more jobs of a group are leased than it may have, but for those that
+/// were when its limit was lowered.
+///
+/// An admitted job stands in its queue as if it had become due when it was admitted: it stands behind the
+/// jobs of others that were ready by then. What is released or rescued stands in the line of its group again.
+///
+/// A start is a claim: a job that is ready has a token reserved, and spends it when it is claimed.
+///
+/// A group is forgotten when it has no jobs that are held or admitted and its rate has nothing to remember, but for one
+/// whose limits an operator has set. When one of its jobs comes back, from a retry or a replay, what was declared with
+/// that job holds.
+#[async_trait]
+pub trait LimitStore: Debug + Send + Sync {
+    /// Sets the limits of a group, whatever is declared of it; with `None` what is declared next holds
+    /// again, and until then what has held. A lower limit takes nothing from who runs.
+    async fn limit_group(&self, group: &str, limits: Option<Limits>) -> Result<(), StoreError>;
+
+    /// A group; `None` when it has no jobs that are held or admitted, and nothing to remember.
+    async fn group(&self, name: &str) -> Result<Option<GroupView>, StoreError>;
+
+    /// Lets jobs of a queue start no faster; with `None` as they come.
+    ///
+    /// Claims from a queue with a rate wait for each other; from one without they do not.
+    async fn limit_queue(&self, queue: &QueueName, rate: Option<Rate>) -> Result<(), StoreError>;
+
+    /// How long it is until the rate of the queue lets one more start, as the last claim through this
+    /// handle has found it. `None` when it is not the rate that there was nothing more.
+    fn more_in(&self, queue: &QueueName) -> Option<Duration>;
+
+    /// How long it is until the rate of some group lets [`promote`](crate::JobStore::promote) admit one
+    /// more, as calls through this handle have found it since this was asked last.
+    fn admits_in(&self) -> Option<Duration>;
+}
+
+/// A group, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupView {
+    /// What holds of it.
+    pub limits: Limits,
+    /// Whether an operator has set that.
+    pub is_set: bool,
+    /// How many of its jobs wait in its line.
+    pub held: u64,
+    /// How many are ready or leased.
+    pub admitted: u64,
+}
+
+/// How a group stands, in a store that decides in Rust what it admits. Postgres does the same in a function of its
+/// own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) limits: Limits,
+    pub(super) window: u32,
+    pub(super) tat: Option<i64>,
+    pub(super) admitted: u32,
+    /// Admitted jobs with a token that they have not spent.
+    pub(super) reserved: u32,
+}
+
+impl Standing {
+    fn places(self) -> u32 {
+        let allowance = self.limits.at_most.unwrap_or(self.window);
+        allowance.saturating_sub(self.admitted)
+    }
+
+    /// How many more may be admitted now.
+    pub(super) fn room(self, now: i64) -> u32 {
+        let tokens = self.limits.rate.map_or(u32::MAX, |rate| {
+            rate.tokens(self.tat, now).saturating_sub(self.reserved)
+        });
+        self.places().min(tokens)
+    }
+
+    /// When it is to be looked at without other cause, once all are admitted for whom there is room.
+    pub(super) fn due_at(self, now: i64, has_held: bool) -> Option<i64> {
+        let rate = self.limits.rate?;
+        if has_held && self.places() > 0 {
+            rate.next_at(self.tat, now, self.reserved)
+        } else if !has_held && self.admitted == 0 {
+            self.tat.filter(|tat| *tat > now)
+        } else {
+            None
+        }
+    }
+}
+
+/// What calls through one handle have heard of rates.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[derive(Debug, Default)]
+pub(super) struct Hints(Mutex<Heard>);
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[derive(Debug, Default)]
+struct Heard {
+    more_at: HashMap<QueueName, Instant>,
+    admits_at: Option<Instant>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Hints {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a claim has found; `None` for a queue without a rate, and nothing to wait for when it is over.
+    pub(super) fn more_in(&self, queue: &QueueName, more_in: Option<Duration>) {
+        let more_in = more_in.filter(|more_in| !more_in.is_zero());
+        let more_at = more_in.and_then(|more_in| Instant::now().checked_add(more_in));
+        let mut heard = self.heard();
+        match more_at {
+            Some(more_at) => drop(heard.more_at.insert(queue.clone(), more_at)),
+            None => drop(heard.more_at.remove(queue)),
+        }
+    }
+
+    pub(super) fn next_of(&self, queue: &QueueName) -> Option<Duration> {
+        let more_at = *self.heard().more_at.get(queue)?;
+        Some(more_at.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn admits_in(&self, due_in: Duration) {
+        if let Some(at) = Instant::now().checked_add(due_in) {
+            let mut heard = self.heard();
+            heard.admits_at = Some(heard.admits_at.map_or(at, |known| known.min(at)));
+        }
+    }
+
+    pub(super) fn take_admits_in(&self) -> Option<Duration> {
+        let at = self.heard().admits_at.take()?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+}
