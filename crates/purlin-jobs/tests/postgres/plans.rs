@@ -131,7 +131,7 @@ async fn every_statement_that_runs_often_uses_the_indexes_of_large_tables() {
     };
     use_it(&db.store, &db.pool, Some(&db.clock)).await;
     let statements = prepared(&db.pool).await;
-    assert_eq!(statements.len(), 52, "every statement of the store");
+    assert_eq!(statements.len(), 50, "every statement of the store");
     let run = async |sql: &'static str| {
         sqlx::raw_sql(sql).execute(&db.pool).await.unwrap();
     };

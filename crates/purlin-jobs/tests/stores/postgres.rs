@@ -87,6 +87,11 @@ mod flows {
     purlin_jobs::flow_conformance!(super::database());
 }
 
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::database());
+    purlin_jobs::transactional_limited_flow_conformance!(super::database());
+}
+
 mod limits {
     purlin_jobs::limit_store_conformance!(super::database());
     purlin_jobs::transactional_limit_store_conformance!(super::database());

@@ -86,6 +86,11 @@ mod flows {
     purlin_jobs::flow_conformance!(super::file());
 }
 
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::file());
+    purlin_jobs::transactional_limited_flow_conformance!(super::file());
+}
+
 mod limits {
     purlin_jobs::limit_store_conformance!(super::file());
     purlin_jobs::transactional_limit_store_conformance!(super::file());

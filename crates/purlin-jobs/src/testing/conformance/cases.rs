@@ -172,6 +172,32 @@ macro_rules! flow_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of what a store does that
+/// [carries flows](crate::JobStore::carries_flows) and keeps groups ([`LimitStore`](crate::LimitStore)).
+/// Takes what [`store_conformance!`](crate::store_conformance) takes.
+#[macro_export]
+macro_rules! limited_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_child_stands_in_the_line_of_its_group
+            a_child_with_a_delay_stands_in_line_when_it_is_due
+            the_slot_of_a_parent_passes_to_its_child
+            a_purge_lets_children_stand_in_line
+        }
+    };
+}
+
+/// The same of one that joins transactions. Takes what
+/// [`transactional_store_conformance!`](crate::transactional_store_conformance) takes.
+#[macro_export]
+macro_rules! transactional_limited_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_child_stands_in_line_with_the_commit
+        }
+    };
+}
+
 /// One `#[tokio::test]` for each clause of the contract of
 /// [`ScheduleStore`](crate::store::ScheduleStore).
 ///

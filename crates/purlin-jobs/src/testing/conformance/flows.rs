@@ -127,7 +127,7 @@ pub async fn a_job_waits_for_all_of_its_parents(h: &impl Harness) {
 
 /// How a job comes to its end, or does not.
 #[derive(Debug, Clone, Copy)]
-enum Ending {
+pub(super) enum Ending {
     Done,
     Discarded,
     Cancelled,
@@ -139,7 +139,7 @@ enum Ending {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Last {
+pub(super) enum Last {
     Retry,
     Snooze,
     Release,
@@ -156,7 +156,7 @@ impl Last {
 }
 
 impl Ending {
-    const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Done,
         Self::Discarded,
         Self::Cancelled,
@@ -170,7 +170,7 @@ impl Ending {
     ];
 
     /// Ends the only job that is ready.
-    async fn end(self, h: &impl Harness, id: JobId) {
+    pub(super) async fn end(self, h: &impl Harness, id: JobId) {
         let store = h.store();
         if matches!(self, Self::CancelledByOther) {
             assert!(ok(store.cancel(id).await));
