@@ -2,6 +2,8 @@
 //! meets them alike; the median of the rounds is told, beside the allocations of one call.
 
 pub mod load;
+#[cfg(any(feature = "idempotency", feature = "jobs"))]
+pub mod servers;
 
 use std::{
     hint::black_box,
@@ -127,4 +129,16 @@ pub fn machine() {
         command("date", &["-u", "+%Y-%m-%d"]),
         command("rustc", &["--version"]),
     );
+}
+
+/// Which one of a package was measured: from the lock file of these benches, the newest if it has several.
+pub fn version(package: &str) -> String {
+    let lock = include_str!("../Cargo.lock");
+    let name = format!("name = \"{package}\"\nversion = \"");
+    let version = lock
+        .rsplit(&name)
+        .next()
+        .filter(|rest| rest.len() < lock.len());
+    let version = version.and_then(|rest| rest.split('"').next());
+    format!("{package} {}", version.unwrap_or("?"))
 }

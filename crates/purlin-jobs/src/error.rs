@@ -10,6 +10,65 @@ pub enum ConfigError {
     /// Two handlers of one worker know the same kind, by its name or an alias.
     #[error("two handlers are registered for the kind `{0}`")]
     TwoHandlers(&'static str),
+    /// The name of a schedule has other characters, none, or too many.
+    #[error("the name of a schedule must be 1 to 64 of a-z, A-Z, 0-9, `_`, `-`, `.`, `:`")]
+    ScheduleName,
+    /// Two schedules of one worker or scheduler have the same name.
+    #[error("two schedules have the same name")]
+    TwoSchedules,
+    /// The store does not have what is asked of it.
+    #[error("the store `{store}` has no {power}")]
+    Unsupported {
+        /// The name of the store.
+        store: &'static str,
+        /// What it lacks.
+        power: &'static str,
+    },
+}
+
+/// A cron line is none, or its time zone.
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CronError {
+    /// The line does not parse.
+    #[error("`{line}` is no cron line of five fields: {reason}")]
+    Line {
+        /// Its beginning.
+        line: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// There is no day like that.
+    #[error("the cron line `{line}` never fires")]
+    Never {
+        /// It.
+        line: String,
+    },
+    /// The database of time zones has none of that name.
+    #[error("there is no time zone `{name}`")]
+    TimeZone {
+        /// Its beginning.
+        name: String,
+    },
+}
+
+/// An operator's call to a [`Scheduler`](crate::Scheduler) did nothing.
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The scheduler was not given a schedule of that name.
+    #[error("there is no schedule of that name")]
+    Unknown,
+    /// The job was not enqueued.
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A job was not enqueued.

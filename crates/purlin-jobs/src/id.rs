@@ -13,7 +13,7 @@ impl JobId {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self(fresh(Uuid::now_v7))
     }
 
     /// This UUID, of whatever version.
@@ -53,7 +53,7 @@ impl WorkerId {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
-        Self(Uuid::new_v4())
+        Self(fresh(Uuid::new_v4))
     }
 
     /// This UUID.
@@ -78,7 +78,7 @@ impl LeaseId {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self(fresh(Uuid::now_v7))
     }
 
     /// This UUID.
@@ -92,4 +92,15 @@ impl LeaseId {
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
+}
+
+/// One of the [`SeededIds`](crate::testing::SeededIds) of this thread, if it has any.
+#[cfg(feature = "testing")]
+fn fresh(id: impl FnOnce() -> Uuid) -> Uuid {
+    crate::testing::seeded_id().unwrap_or_else(id)
+}
+
+#[cfg(not(feature = "testing"))]
+fn fresh(id: impl FnOnce() -> Uuid) -> Uuid {
+    id()
 }

@@ -38,7 +38,7 @@ impl<S: JobStore> Jobs<S> {
         Self {
             store: Arc::new(store),
             codec: None,
-            max_payload_bytes: 1 << 20,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
         }
     }
 
@@ -150,33 +150,63 @@ impl<S: JobStore> Jobs<S> {
         jobs.into_iter().map(|job| self.entry(job.into())).collect()
     }
 
-    fn entry(&self, job: NewJob) -> Result<Entry, EnqueueError> {
-        let kind = job.kind;
-        if !(1..=MAX_KIND_BYTES).contains(&kind.len()) {
-            return Err(EnqueueError::Kind);
+    pub(crate) fn entry(&self, job: NewJob) -> Result<Entry, EnqueueError> {
+        entry(job, self.codec.as_deref(), self.max_payload_bytes)
+    }
+}
+
+/// A job as it is given to a store.
+pub(crate) fn entry(
+    job: NewJob,
+    codec: Option<&dyn PayloadCodec>,
+    max_payload_bytes: usize,
+) -> Result<Entry, EnqueueError> {
+    let kind = job.kind;
+    if !(1..=MAX_KIND_BYTES).contains(&kind.len()) {
+        return Err(EnqueueError::Kind);
+    }
+    let payload = job
+        .payload
+        .map_err(|reason| EnqueueError::Payload { kind, reason })?;
+    if payload.len() > max_payload_bytes {
+        return Err(EnqueueError::PayloadTooLarge {
+            kind,
+            bytes: payload.len(),
+            limit: max_payload_bytes,
+        });
+    }
+    let payload = match codec {
+        None => Bytes::from(payload),
+        Some(codec) => codec.encode(kind, job.id, payload.into()),
+    };
+    Ok(Entry {
+        id: job.id,
+        kind: kind.to_owned(),
+        version: job.version,
+        payload,
+        traceparent: job.traceparent,
+        options: job.options,
+    })
+}
+
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+
+#[cfg(feature = "testing")]
+impl<S> Jobs<S> {
+    /// What was enqueued, as it was before the codec.
+    pub(crate) fn decoded(
+        &self,
+        kind: &str,
+        id: crate::JobId,
+        payload: &Bytes,
+    ) -> Result<Bytes, String> {
+        match &self.codec {
+            None => Ok(payload.clone()),
+            Some(codec) => {
+                let decoded = codec.decode(kind, id, payload.clone());
+                decoded.map_err(|error| error.to_string())
+            }
         }
-        let payload = job
-            .payload
-            .map_err(|reason| EnqueueError::Payload { kind, reason })?;
-        if payload.len() > self.max_payload_bytes {
-            return Err(EnqueueError::PayloadTooLarge {
-                kind,
-                bytes: payload.len(),
-                limit: self.max_payload_bytes,
-            });
-        }
-        let payload = match &self.codec {
-            None => Bytes::from(payload),
-            Some(codec) => codec.encode(kind, job.id, payload.into()),
-        };
-        Ok(Entry {
-            id: job.id,
-            kind: kind.to_owned(),
-            version: job.version,
-            payload,
-            traceparent: job.traceparent,
-            options: job.options,
-        })
     }
 }
 

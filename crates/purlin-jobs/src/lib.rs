@@ -4,6 +4,8 @@
 mod backoff;
 mod codec;
 mod context;
+#[cfg(feature = "cron")]
+mod cron;
 mod error;
 mod handler;
 mod id;
@@ -13,17 +15,27 @@ mod notes;
 mod observer;
 mod outcome;
 mod queue_name;
+#[cfg(feature = "cron")]
+mod schedule;
+#[cfg(feature = "cron")]
+mod scheduler;
 pub mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod unique;
+mod watched;
 mod worker;
 
 pub use backoff::Backoff;
 pub use codec::PayloadCodec;
 pub use context::{Cancellation, JobContext, JobInfo};
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use cron::Cron;
 pub use error::{ConfigError, EnqueueError, NoteError, WorkerError};
+#[cfg(feature = "cron")]
+pub use error::{CronError, ScheduleError};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};
 pub use job::{Job, NewJob, Options, Priority, Run};
@@ -32,8 +44,16 @@ pub use notes::Progress;
 pub use observer::{Event, Observer};
 pub use outcome::JobError;
 pub use queue_name::QueueName;
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use schedule::{Fire, Missed, Schedule};
+#[cfg(feature = "cron")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+pub use scheduler::{ScheduleView, Scheduler};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use purlin_store::StoreError;
 
@@ -21,6 +21,8 @@ use crate::{JobInfo, WorkerId};
 /// | `stale` | warn | job | the job was somebody else's when it was to be settled: nothing was changed |
 /// | `lease_lost` | error | worker, jobs | so many jobs were dropped, since another worker may have them |
 /// | `rescued` | warn | workers, ready, dead | jobs of dead workers were given back |
+/// | `fired` | info | schedule, at, late, jobs | a schedule's time has come; without jobs it was too late for them |
+/// | `schedule_failed` | error | schedule, reason | the job of a schedule cannot be made; it is tried again |
 /// | `store_failed` | warn | loop, error | a call to the store; it is tried again |
 /// | `loop_restarted` | error | loop, reason | a part of the worker has panicked, and was started again |
 ///
@@ -71,6 +73,26 @@ pub enum Event<'a> {
         /// What.
         rescued: Rescued,
     },
+    /// The time of a schedule has come, and this worker has dealt with it.
+    #[non_exhaustive]
+    ScheduleFired {
+        /// The name of the schedule.
+        schedule: &'a str,
+        /// Which time; of several the latest.
+        at: SystemTime,
+        /// How long ago that was.
+        late: Duration,
+        /// How many jobs there are for it. None when [`Missed::Skip`](crate::Missed::Skip) leaves it out.
+        jobs: usize,
+    },
+    /// The job of a schedule cannot be made or enqueued. It is tried again.
+    #[non_exhaustive]
+    ScheduleFailed {
+        /// The name of the schedule.
+        schedule: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
     /// A call to the store has failed. It is tried again.
     #[non_exhaustive]
     StoreFailed {
@@ -106,6 +128,8 @@ impl Event<'_> {
             Self::Stale { .. } => "stale",
             Self::LeaseLost { .. } => "lease_lost",
             Self::Rescued { .. } => "rescued",
+            Self::ScheduleFired { .. } => "fired",
+            Self::ScheduleFailed { .. } => "schedule_failed",
             Self::StoreFailed { .. } => "store_failed",
             Self::LoopRestarted { .. } => "loop_restarted",
         }
@@ -140,6 +164,18 @@ impl Event<'_> {
                     dead,
                 } = rescued;
                 warn!(jobs.event = name, workers, ready, dead);
+            }
+            Self::ScheduleFired {
+                schedule,
+                at,
+                late,
+                jobs,
+            } => {
+                let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                info!(jobs.event = name, schedule, at, ?late, jobs);
+            }
+            Self::ScheduleFailed { schedule, reason } => {
+                error!(jobs.event = name, schedule, reason);
             }
             Self::StoreFailed { part, error } => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);

@@ -18,12 +18,16 @@ impl QueueName {
     /// [`ConfigError::QueueName`] when it has other characters, none or too many.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Result<Self, ConfigError> {
         let name = name.into();
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
-        if (1..=64).contains(&name.len()) && name.bytes().all(known) {
+        if Self::is_name(&name) {
             Ok(Self(name))
         } else {
             Err(ConfigError::QueueName)
         }
+    }
+
+    pub(crate) fn is_name(name: &str) -> bool {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        (1..=64).contains(&name.len()) && name.bytes().all(known)
     }
 
     /// The name.

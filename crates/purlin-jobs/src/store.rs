@@ -29,11 +29,16 @@
 //! moment ago. A job that is released or rescued stands where it would stand if it had been due when it was
 //! enqueued; one that is replayed, as if it were enqueued now.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod ear;
 mod memory;
 mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
+mod schedules;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -53,6 +58,9 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
+pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};
@@ -116,6 +124,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Hears of jobs in these queues from now on. Whoever claims after this call has returned, and
     /// then waits, misses nothing but what the next one of his polls will find.
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError>;
+
+    /// What it keeps of schedules; `None` when it keeps none.
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        None
+    }
 
     /// Its power to keep results, progress, steps, timers and signals, if it has it.
     fn notes(&self) -> Option<&dyn NoteStore> {

@@ -4,6 +4,10 @@ mod claim;
 mod epoch;
 mod health;
 mod heartbeat;
+#[cfg(feature = "testing")]
+pub(crate) mod inline;
+#[cfg(feature = "cron")]
+mod schedules;
 mod settle;
 mod shared;
 mod upkeep;
@@ -23,6 +27,9 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use self::attempt::{Handler, ServiceHandler};
+#[cfg(feature = "cron")]
+pub(crate) use self::catch_panic::caught;
+use self::catch_panic::answered;
 use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};
@@ -122,9 +129,15 @@ pub struct Worker {
     handlers: HashMap<&'static str, Arc<dyn Handler>>,
     registered_twice: Option<&'static str>,
     queues: Vec<(QueueName, usize)>,
+    prefetch: usize,
+    #[cfg(feature = "cron")]
+    schedules: Vec<crate::Schedule>,
     settings: Settings,
     pulses: Pulses,
 }
+
+/// What a worker is once it runs.
+type Parts = (Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>);
 
 type Spawn = Box<dyn FnOnce(HeartbeatFuture) + Send + Sync>;
 
@@ -147,6 +160,9 @@ impl Worker {
             handlers: HashMap::new(),
             registered_twice: None,
             queues: Vec::new(),
+            prefetch: 0,
+            #[cfg(feature = "cron")]
+            schedules: Vec::new(),
             settings: Settings {
                 codec: None,
                 backoff: Backoff::default(),
@@ -205,6 +221,29 @@ impl Worker {
         self
     }
 
+    /// Claims up to so many jobs of each queue ahead of its slots, so that many short jobs do not wait for the
+    /// store between them. They come in claims of at least half of this, up to 1 000. Default 0: a job
+    /// that waits here for a slot is one that no other worker can have. One that has not begun when the worker
+    /// ends is ready again, and no attempt is spent.
+    #[must_use]
+    pub fn with_prefetch(mut self, jobs: usize) -> Self {
+        self.prefetch = jobs;
+        self
+    }
+
+    /// Enqueues the jobs of this schedule when their time has come, whatever queue they are for. All workers of a
+    /// fleet may have the same schedules: each time comes once.
+    ///
+    /// It sleeps until the next time, and looks at the store once a minute. The store has to keep schedules, or the
+    /// worker does not run: [`ConfigError::Unsupported`].
+    #[cfg(feature = "cron")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: crate::Schedule) -> Self {
+        self.schedules.push(schedule);
+        self
+    }
+
     /// Decodes payloads by the codec that they were [encoded](crate::Jobs::with_codec) by.
     #[must_use]
     pub fn with_codec(mut self, codec: impl PayloadCodec) -> Self {
@@ -234,8 +273,11 @@ impl Worker {
         self
     }
 
-    /// How long it waits, at most, until it looks for jobs without having been woken, and for
-    /// scheduled ones that are due. Default 1 s.
+    /// How long it waits, at most, until it looks for jobs without having been woken. Default 1 s.
+    ///
+    /// It looks for scheduled jobs when the store has said that the next one is due, when one of its own
+    /// is to be tried again, and this long after it was woken; if nothing wakes it, such as behind PgBouncer,
+    /// one that somebody else has enqueued may be late by five times this.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.settings.poll_interval = interval;
@@ -337,7 +379,7 @@ impl Worker {
             return Err(ConfigError::TwoHandlers(kind).into());
         }
         let pulses = self.pulses.clone();
-        let (shared, finished, spawn_heartbeat) = self.into_shared();
+        let (shared, finished, spawn_heartbeat) = self.into_shared()?;
         let mut until = pin!(until(Arc::clone(&shared)));
         let _ending = Ending(Arc::clone(&shared), pulses.clone());
         tokio::select! {
@@ -359,22 +401,31 @@ impl Worker {
         Ok(ended)
     }
 
-    fn into_shared(self) -> (Arc<Shared>, mpsc::Receiver<Finished>, Option<Spawn>) {
+    fn into_shared(self) -> Result<Parts, ConfigError> {
         let mut queues = self.queues;
         if queues.is_empty() {
             queues.push((QueueName::DEFAULT, 10));
         }
         let queues = queues.into_iter();
-        let queues = queues.map(|(name, slots)| Arc::new(Queue::new(name, slots)));
+        let queues = queues.map(|(name, slots)| Arc::new(Queue::new(name, slots, self.prefetch)));
         let (sender, finished) = mpsc::channel(settle::WAITING);
-        let shared = Shared::new(
+        #[cfg_attr(
+            not(feature = "cron"),
+            expect(unused_mut, reason = "only schedules are added")
+        )]
+        let mut shared = Shared::new(
             Arc::clone(&self.store),
             self.settings,
             self.handlers,
             queues.collect(),
             sender,
         );
-        (Arc::new(shared), finished, self.spawn_heartbeat)
+        #[cfg(feature = "cron")]
+        if !self.schedules.is_empty() {
+            let timetable = crate::scheduler::Timetable::new(self.schedules, &*self.store)?;
+            shared.timetable = Some(timetable);
+        }
+        Ok((Arc::new(shared), finished, self.spawn_heartbeat))
     }
 }
 
@@ -479,7 +530,19 @@ fn start_loops(
         let rescue = || shared.rescue_jobs(&pulse);
         shared.supervise(&pulse, rescue).await;
     });
-    let promoting = (Arc::clone(shared), pulses.add("promote".to_owned(), poll));
+    #[cfg(feature = "cron")]
+    if shared.timetable.is_some() {
+        let interval = crate::scheduler::LOOK_INTERVAL;
+        let pulse = pulses.add("schedules".to_owned(), interval);
+        let shared = Arc::clone(shared);
+        loops.spawn(async move {
+            let serve = || shared.serve_schedules(&pulse);
+            shared.supervise(&pulse, serve).await;
+        });
+    }
+    let interval = shared.settings.promote_interval();
+    let pulse = pulses.add("promote".to_owned(), interval);
+    let promoting = (Arc::clone(shared), pulse);
     loops.spawn(async move {
         let (shared, pulse) = promoting;
         let promote = || shared.promote_jobs(&pulse);
@@ -522,7 +585,7 @@ async fn until_empty(shared: &Shared) {
     let mut errors = 0;
     loop {
         shared.idle().await;
-        match shared.nothing_due().await {
+        match answered("promote", shared.nothing_due()).await {
             Err(error) => {
                 errors += 1;
                 shared.store_failed("promote", &error);
@@ -530,8 +593,8 @@ async fn until_empty(shared: &Shared) {
             }
             Ok(nothing_due) => {
                 errors = 0;
-                shared.look.send_modify(|look| *look += 1);
-                let look = *shared.look.borrow();
+                let look = shared.look.get() + 1;
+                shared.look.set(look);
                 let mut is_empty = nothing_due;
                 for queue in &shared.queues {
                     is_empty &= queue.is_empty(look).await;

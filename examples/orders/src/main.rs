@@ -27,9 +27,10 @@ use orders::fake_provider;
 const HELP: &str = "\
 Products, orders and payments over HTTP, on an SQLite file or on Postgres.
 
-Usage: orders [worker | --no-worker | --check-config | --help | --version]
+Usage: orders [worker | reconcile | --no-worker | --check-config | --help | --version]
 
   worker          run jobs, and serve nothing
+  reconcile       enqueue the nightly reconciliation now
   --no-worker     serve, and leave jobs to `orders worker`; by default the server runs them too
   --check-config  print the configuration without secrets, or all that is wrong with it
   --help          print this
@@ -44,6 +45,7 @@ const NO_MEANING: &str = "is set, and means nothing here";
 enum Command {
     Serve { with_worker: bool },
     Work,
+    Reconcile,
     CheckConfig,
     Help,
     Version,
@@ -76,6 +78,7 @@ fn command() -> Result<Command, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         command = match argument {
             Value(value) if value == "worker" && command.is_default() => Command::Work,
+            Value(value) if value == "reconcile" && command.is_default() => Command::Reconcile,
             Long("no-worker") if command.is_default() => Command::Serve { with_worker: false },
             Long("check-config") => Command::CheckConfig,
             Long("help") | Short('h') => Command::Help,
@@ -96,7 +99,7 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
             fake_provider::VARIABLES
         )?,
         Command::Version => writeln!(out, "orders {}", env!("CARGO_PKG_VERSION"))?,
-        Command::CheckConfig | Command::Serve { .. } | Command::Work => {
+        Command::CheckConfig | Command::Serve { .. } | Command::Work | Command::Reconcile => {
             let config = match Config::from_vars(std::env::vars_os()) {
                 Ok(config) => config,
                 Err(errors) => {
@@ -112,6 +115,7 @@ fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
                     start(&config, serve)?;
                 }
                 Command::Work => start(&config, worker::run(&config))?,
+                Command::Reconcile => start(&config, worker::reconcile(&config))?,
                 _ => {
                     for name in &config.unknown {
                         complain(format_args!("orders: {name} {NO_MEANING}"));

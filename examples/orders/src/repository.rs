@@ -4,4 +4,5 @@ pub(crate) mod orders;
 pub(crate) mod payments;
 pub(crate) mod products;
 pub(crate) mod receipts;
+pub(crate) mod reconciliation;
 pub(crate) mod webhooks;

@@ -6,6 +6,7 @@ mod orders;
 mod payments;
 mod products;
 mod receipts;
+mod reconciliation;
 mod unit_of_work;
 mod webhooks;
 
@@ -14,4 +15,5 @@ pub(crate) use orders::Orders;
 pub(crate) use payments::Payments;
 pub(crate) use products::Products;
 pub(crate) use receipts::{Receipt, Receipts};
+pub(crate) use reconciliation::{Reconcile, Reconciliation};
 pub(crate) use webhooks::{Deliver, Webhooks};

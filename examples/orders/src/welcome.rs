@@ -5,12 +5,14 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::{http::CUSTOMER_HEADER, provider::ProviderUrl};
+use crate::{http::CUSTOMER_HEADER, provider::ProviderUrl, service::Reconcile};
 
 /// Says where the service listens and what to try. Each line that begins with `curl` works as it
 /// stands, without further tools, when the ones before it have been run.
 pub(crate) fn print(addr: SocketAddr, payments: &ProviderUrl) -> io::Result<()> {
     let url = format!("http://{addr}");
+    let nightly = Reconcile::nightly();
+    let nightly = nightly.cron();
     let json = "-H 'Content-Type: application/json'";
     let mut out = io::stdout().lock();
     writeln!(
@@ -18,6 +20,8 @@ pub(crate) fn print(addr: SocketAddr, payments: &ProviderUrl) -> io::Result<()> 
         "listening on {url}
 
 payments go to {payments}
+
+orders and payments are compared at {nightly}, by whoever runs jobs; now: orders reconcile
 
 Try, one after the other: a product, an order of the newest product, its payment, all orders.
 

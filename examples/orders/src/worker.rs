@@ -16,7 +16,7 @@ use crate::{
     database::{Database, JobQueue},
     sender::Sender,
     server::{CLOSE_LIMIT, DRAIN_LIMIT, open_database},
-    service::{Deliver, Receipt, Receipts, Webhooks},
+    service::{Deliver, Receipt, Receipts, Reconcile, Reconciliation, Webhooks},
 };
 
 /// How many jobs run at a time. Each takes a connection to the database, of which requests need
@@ -35,6 +35,11 @@ pub(crate) fn worker(database: &Database, queue: &JobQueue, webhooks: Webhooks) 
         let receipts = receipts.clone();
         async move { receipts.send(job, &context).await }
     });
+    let reconciliation = Reconciliation::new(database.clone());
+    let reconcile = handler_fn(move |job: Reconcile, _| {
+        let reconciliation = reconciliation.clone();
+        async move { reconciliation.run(&job).await }
+    });
     let sender = Sender::new();
     let deliver = handler_fn(move |job: Deliver, context| {
         let (webhooks, sender) = (webhooks.clone(), sender.clone());
@@ -43,7 +48,9 @@ pub(crate) fn worker(database: &Database, queue: &JobQueue, webhooks: Webhooks) 
     queue
         .worker()
         .register(send_receipt)
+        .register(reconcile)
         .register(deliver)
+        .with_schedule(Reconcile::nightly())
         .with_queue(QueueName::DEFAULT, SLOTS)
         .with_grace(GRACE)
         .with_cancel_grace(CANCEL_GRACE)
@@ -84,6 +91,18 @@ pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     let _ = timeout(CLOSE_LIMIT, database.close()).await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Has the nightly reconciliation made now, by whoever runs jobs.
+pub(crate) async fn reconcile(config: &Config) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::listen()?;
+    let Some(database) = open_database(config, &mut signals).await? else {
+        return Ok(());
+    };
+    database.job_queue().trigger(Reconcile::nightly()).await?;
+    tracing::info!("enqueued; the report goes to the log of the worker");
+    let _ = timeout(CLOSE_LIMIT, database.close()).await;
     Ok(())
 }
 

@@ -6,13 +6,12 @@ mod keyless;
 mod memory;
 mod postgres;
 mod redis;
-mod servers;
 mod sqlite;
 mod storm;
 
 use std::time::Duration;
 
-use purlin_benches::{load::Rounds, machine};
+use purlin_benches::{load::Rounds, machine, servers, version};
 
 /// Each first request leaves a record behind.
 const FIRST: Rounds = Rounds {
@@ -61,9 +60,7 @@ async fn main() {
     }
 }
 
-/// From the lock file of this very program.
 fn versions() -> String {
-    let lock = include_str!("../../../Cargo.lock");
     let names = [
         "axum-idempotent",
         "idempotent",
@@ -72,12 +69,5 @@ fn versions() -> String {
         "sqlx",
         "tokio",
     ];
-    let version = |name: &str| {
-        let package = lock
-            .split_once(&format!("name = \"{name}\"\nversion = \""))?
-            .1;
-        Some(format!("{name} {}", package.split('"').next()?))
-    };
-    let versions: Vec<_> = names.into_iter().filter_map(version).collect();
-    versions.join(", ")
+    names.map(version).join(", ")
 }

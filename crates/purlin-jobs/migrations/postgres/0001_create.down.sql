@@ -1,3 +1,4 @@
+drop table {schema}.purlin_jobs_schedules;
 drop table {schema}.purlin_jobs_queues;
 drop table {schema}.purlin_jobs_results;
 drop table {schema}.purlin_jobs_notes;

@@ -110,6 +110,16 @@ create table {schema}.purlin_jobs_queues (
     is_paused boolean not null
 );
 
+-- Up to when each schedule is dealt with. Apart from its jobs, which may be done and purged.
+create table {schema}.purlin_jobs_schedules (
+    name text primary key,
+    cron text not null,
+    time_zone text not null,
+    since timestamptz not null,
+    last_at timestamptz,                -- the last time that had a job
+    is_paused boolean not null
+);
+
 -- Plans are made while these tables are empty, and kept: a burst of jobs would be read from the first to
 -- the last by each claim until the next analyze. The planner goes by the pages that a table has, so
 -- each gets more than it would read in turn, and keeps them. The ids and keys are lower than any that comes.

@@ -1,3 +1,4 @@
+drop table purlin_jobs_schedules;
 drop table purlin_jobs_queues;
 drop table purlin_jobs_results;
 drop trigger purlin_jobs_forget;

@@ -109,3 +109,13 @@ create table purlin_jobs_queues (
     name   text not null primary key,
     paused integer not null
 ) strict, without rowid;
+
+-- Up to when each schedule is dealt with. Apart from its jobs, which may be done and purged.
+create table purlin_jobs_schedules (
+    name      text not null primary key,
+    cron      text not null,
+    time_zone text not null,
+    since     integer not null,
+    last_at   integer,
+    paused    integer not null
+) strict, without rowid;

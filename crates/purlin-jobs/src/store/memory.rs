@@ -1,19 +1,20 @@
 mod notes;
+mod schedules;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
-use tokio::sync::watch;
 
 use self::notes::Remembered;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, Settled, Settlement, State,
-    Wake, Wakeups,
+    KeptResult, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore, Settled,
+    Settlement, State, Wake, Wakeups,
 };
+use crate::watched::Watched;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
 
 const NAME: &str = "memory";
@@ -28,7 +29,8 @@ const NAME: &str = "memory";
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     shelf: Arc<Mutex<Shelf>>,
-    changes: Arc<watch::Sender<()>>,
+    /// How many calls there were that may have made a job ready.
+    changes: Arc<Watched<u64>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -48,6 +50,14 @@ impl MemoryStore {
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
+    }
+
+    /// Wakes who waits for jobs.
+    fn changed(&self) {
+        self.changes.change(|changes| {
+            *changes = changes.wrapping_add(1);
+            true
+        });
     }
 
     fn shelf(&self) -> (MutexGuard<'_, Shelf>, Micros) {
@@ -72,12 +82,13 @@ struct Shelf {
     ready: BTreeMap<QueueName, BTreeSet<(Micros, JobId)>>,
     /// By the time to start.
     scheduled: BTreeSet<(Micros, JobId)>,
-    workers: HashMap<WorkerId, Micros>,
-    leases: HashMap<LeaseId, Lease>,
-    unique: HashMap<UniqueKey, Holder>,
+    workers: BTreeMap<WorkerId, Micros>,
+    leases: BTreeMap<LeaseId, Lease>,
+    unique: BTreeMap<UniqueKey, Holder>,
     paused: HashSet<QueueName>,
+    schedules: BTreeMap<String, schedules::Schedule>,
     /// Until when each is kept.
-    results: HashMap<JobId, (KeptResult, Micros)>,
+    results: BTreeMap<JobId, (KeptResult, Micros)>,
 }
 
 #[derive(Debug)]
@@ -454,7 +465,7 @@ impl JobStore for MemoryStore {
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = jobs.iter().map(add).collect();
-        self.changes.send_replace(());
+        self.changed();
         Ok(enqueued)
     }
 
@@ -494,7 +505,7 @@ impl JobStore for MemoryStore {
         let (mut shelf, now) = self.shelf();
         let settle = |settlement| shelf.settle(lease, settlement, now);
         let settled = settlements.iter().map(settle).collect();
-        self.changes.send_replace(());
+        self.changed();
         Ok(settled)
     }
 
@@ -518,7 +529,7 @@ impl JobStore for MemoryStore {
         for id in shelf.forget(worker) {
             shelf.give_back(id, now);
         }
-        self.changes.send_replace(());
+        self.changed();
         Ok(())
     }
 
@@ -540,7 +551,7 @@ impl JobStore for MemoryStore {
             }
         }
         if rescued.ready > 0 {
-            self.changes.send_replace(());
+            self.changed();
         }
         Ok(rescued)
     }
@@ -557,7 +568,7 @@ impl JobStore for MemoryStore {
             jobs += 1;
         }
         if jobs > 0 {
-            self.changes.send_replace(());
+            self.changed();
         }
         let next_in = shelf.scheduled.first().map(|(run_at, _)| {
             Duration::from_micros(u64::try_from(run_at.saturating_sub(now)).unwrap_or_default())
@@ -570,7 +581,12 @@ impl JobStore for MemoryStore {
     }
 
     async fn wakeups(&self, _: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
-        Ok(Box::new(Changes(self.changes.subscribe())))
+        let (changes, seen) = (Arc::clone(&self.changes), self.changes.get());
+        Ok(Box::new(Changes { changes, seen }))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {
@@ -579,17 +595,20 @@ impl JobStore for MemoryStore {
 }
 
 #[derive(Debug)]
-struct Changes(watch::Receiver<()>);
+struct Changes {
+    changes: Arc<Watched<u64>>,
+    seen: u64,
+}
 
 #[async_trait]
 impl Wakeups for Changes {
     async fn next(&mut self, up_to: Duration) -> Wake {
-        match tokio::time::timeout(up_to, self.0.changed()).await {
-            Ok(Ok(())) => Wake::Jobs,
-            // Nobody has the store any more: nothing will come, and the time still has to pass.
-            Ok(Err(_)) => {
-                tokio::time::sleep(up_to).await;
-                Wake::Elapsed
+        let seen = self.seen;
+        let changed = self.changes.wait_for(|changes| *changes != seen);
+        match tokio::time::timeout(up_to, changed).await {
+            Ok(changes) => {
+                self.seen = changes;
+                Wake::Jobs
             }
             Err(_) => Wake::Elapsed,
         }
@@ -697,7 +716,7 @@ impl JobAdmin for MemoryStore {
             _ => return Ok(false),
         }
         shelf.place(id, Place::Ready { run_at: now });
-        self.changes.send_replace(());
+        self.changed();
         Ok(true)
     }
 
@@ -707,7 +726,7 @@ impl JobAdmin for MemoryStore {
 
     async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
         let was_paused = self.shelf().0.paused.remove(queue);
-        self.changes.send_replace(());
+        self.changed();
         Ok(was_paused)
     }
 

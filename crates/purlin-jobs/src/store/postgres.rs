@@ -4,6 +4,7 @@ mod listen;
 mod low_water;
 mod notes;
 mod row;
+mod schedules;
 mod settle;
 mod sql;
 
@@ -22,12 +23,12 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::listen::{Deaf, Ear};
+use self::listen::Deaf;
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::{
-    Beat, Claim, Claimed, Enqueued, Entry, JobStore, NoteStore, Promoted, Rescue, Rescued, Settled,
-    Settlement, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, JobStore, NoteStore, Promoted, Rescue, Rescued,
+    ScheduleStore, Settled, Settlement, Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -75,6 +76,8 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `note`, `recall`, `result` | 1 | 4 |
 /// | `signal`; 4 of them when the job has ended | 5 | 5 |
 /// | `keep_in`, `recall_in`; `note_in` is 2 and 4 | 1 | 2 |
+/// | `put_schedule`, `list_schedules`, `pause_schedule`, `resume_schedule`, `remove_schedule` | 1 | 4 |
+/// | `fire_schedule` of jobs without unique keys; 3 when somebody else was faster | 4 | 6 |
 /// | `enqueue_in` of jobs without unique keys | 1 | 2 |
 /// | `complete_in` | 2 | 4 |
 ///
@@ -459,9 +462,13 @@ impl JobStore for PostgresStore {
         if !self.listens || !self.is_session() {
             return Ok(Box::new(Deaf));
         }
-        let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
+        let listens = listen::ear(&self.pool, self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {

@@ -4,6 +4,7 @@ mod claiming;
 mod notes;
 mod promoting;
 mod row;
+mod schedules;
 mod settling;
 mod sql;
 mod wakeups;
@@ -27,7 +28,8 @@ use self::row::Micros;
 use self::wakeups::Changes;
 use super::{
     Beat, Claim, Claimed, Enqueued, Entry, JobStore, KeptResult, Note, NoteStore, Noted, Notes,
-    Outcome, Promoted, Rescue, Rescued, Settled, Settlement, TransactionalJobStore, Wakeups,
+    Outcome, Promoted, Rescue, Rescued, ScheduleStore, Settled, Settlement, TransactionalJobStore,
+    Wakeups,
 };
 use crate::{JobId, LeaseId, QueueName, WorkerId};
 
@@ -73,6 +75,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// | `heartbeat` | 2 |
 /// | `leave` | 6 |
 /// | `rescue` | 6; 1 when nobody is dead |
+/// | `put_schedule`, `list_schedules` | 1 |
+/// | `fire_schedule` | 1, and those of `enqueue` when it is the first |
 /// | `note`, `note_in` | 3; 1 when it is not leased |
 /// | `signal` | 4, and 3 when it makes a job ready |
 /// | `promote` | 4, and 1 before `BEGIN`; when nothing is due, that one alone |
@@ -367,6 +371,10 @@ impl JobStore for SqliteStore {
             Ok::<_, StoreError>(Box::new(changes) as Box<dyn Wakeups>)
         })
         .await
+    }
+
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        Some(self)
     }
 
     fn notes(&self) -> Option<&dyn NoteStore> {

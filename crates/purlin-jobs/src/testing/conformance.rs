@@ -1,9 +1,11 @@
 //! One suite that every store passes: the contract of [`JobStore`](crate::JobStore) and [`JobAdmin`],
-//! that of [`TransactionalJobStore`], and that of [`NoteStore`](crate::store::NoteStore), a case for each of their clauses.
+//! that of [`TransactionalJobStore`], and those of [`ScheduleStore`](crate::store::ScheduleStore) and
+//! [`NoteStore`](crate::store::NoteStore), a case for each of their clauses.
 //!
 //! [`store_conformance!`](crate::store_conformance) and
 //! [`transactional_store_conformance!`](crate::transactional_store_conformance), and for stores that keep
-//! notes [`note_store_conformance!`](crate::note_store_conformance) and
+//! schedules or notes [`schedule_conformance!`](crate::schedule_conformance),
+//! [`note_store_conformance!`](crate::note_store_conformance) and
 //! [`transactional_note_store_conformance!`](crate::transactional_note_store_conformance), make a `#[tokio::test]`
 //! of each case, so that a case which is added later is run as well. They need `tokio` with the
 //! features `macros` and `rt-multi-thread` where they are used. Each case is a function too, and panics
@@ -52,6 +54,7 @@ mod fencing;
 mod notes;
 mod races;
 mod schedule;
+mod schedules;
 mod settle;
 mod signals;
 mod transactional;
@@ -75,6 +78,7 @@ pub use self::fencing::*;
 pub use self::notes::*;
 pub use self::races::*;
 pub use self::schedule::*;
+pub use self::schedules::*;
 pub use self::settle::*;
 pub use self::signals::*;
 pub use self::transactional::*;

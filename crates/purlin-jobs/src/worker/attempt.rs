@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use tracing::{Instrument as _, Span, field, info_span};
@@ -27,7 +27,9 @@ pub(super) struct Attempt {
     pub(super) claimed: Claimed,
     pub(super) active: Active,
     /// Held until the settlement is handed on.
-    pub(super) slot: OwnedSemaphorePermit,
+    pub(super) room: OwnedSemaphorePermit,
+    /// One of these is waited for, and held as long as `room`.
+    pub(super) slots: Arc<Semaphore>,
 }
 
 impl Attempt {
@@ -39,16 +41,19 @@ impl Attempt {
             queue,
             claimed,
             active,
-            slot,
+            room,
+            slots,
         } = self;
         let registration = epoch.register(claimed.id);
         let job = Arc::new(info(&claimed, queue));
         let desk = Desk::new(Arc::clone(&shared.store), shared.settings.codec.clone());
         let context = JobContext::new(Arc::clone(&job), lease, registration.signal(), desk);
+        let slot = free_slot(&shared, slots, &registration).await;
         let begun = Instant::now();
-        let ending = match shared.handlers.get(job.kind.as_str()) {
-            None => Ending::Returned(Err(JobError::retry("no handler knows this kind"))),
-            Some(handler) => {
+        let ending = match (&slot, shared.handlers.get(job.kind.as_str())) {
+            (Err(reason), _) => Ending::Dropped(*reason),
+            (_, None) => Ending::Returned(Err(JobError::retry("no handler knows this kind"))),
+            (Ok(_), Some(handler)) => {
                 let running = Running {
                     shared: Arc::clone(&shared),
                     registration: &registration,
@@ -84,7 +89,25 @@ impl Attempt {
         };
         // Waits when the store takes settlements slower than jobs end: then the slot is not free.
         let _ = shared.finished.send(finished).await;
-        drop(slot);
+        drop((slot, room));
+    }
+}
+
+/// Waits for a slot, unless the job is not to begin.
+async fn free_slot(
+    shared: &Shared,
+    slots: Arc<Semaphore>,
+    registration: &Registration,
+) -> Result<OwnedSemaphorePermit, Cancellation> {
+    if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+        return Ok(slot);
+    }
+    tokio::select! {
+        biased;
+        reason = registration.stopped() => Err(reason),
+        () = shared.reached(Phase::Draining) => Err(Cancellation::Shutdown),
+        // They are never closed.
+        slot = slots.acquire_owned() => slot.map_err(|_| Cancellation::Shutdown),
     }
 }
 

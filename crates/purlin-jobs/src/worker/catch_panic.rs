@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use purlin_store::{StoreError, StoreErrorKind};
+
 /// A future whose panics are results. Nothing of it is looked at after one, so that what it left half
 /// done is seen by nobody. A panic while it is dropped is swallowed.
 pub(super) struct CatchPanic<F>(Option<Pin<Box<F>>>);
@@ -46,8 +48,20 @@ impl<F> Drop for CatchPanic<F> {
     }
 }
 
+/// What a store answers to a call; one that panics is an error like others.
+pub(super) async fn answered<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = CatchPanic::new(call).await;
+    answer.unwrap_or_else(|panic| {
+        let error = StoreError::new(StoreErrorKind::Unavailable, "store", operation);
+        Err(error.with_source(panic))
+    })
+}
+
 /// What a call returns, or what its panic says.
-pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(panic.as_ref()))
 }
 

@@ -17,7 +17,12 @@ const MAX_CLAIM: usize = 1_000;
 /// A queue, and how much of it this worker has.
 pub(super) struct Queue {
     pub(super) name: QueueName,
+    /// For jobs that run.
     slots: Arc<Semaphore>,
+    /// For jobs that were claimed: those that run, and those that wait for a slot.
+    room: Arc<Semaphore>,
+    /// How much room there must be for a claim to be worth it. A job waits for a slot, or there is as much.
+    least: u32,
     /// A claim whose outcome is not known. It is made again, under the same lease.
     open: Mutex<Option<Claim>>,
     /// The last [`Shared::look`] that found nothing.
@@ -27,10 +32,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(name: QueueName, slots: usize) -> Self {
+    pub(super) fn new(name: QueueName, slots: usize, prefetch: usize) -> Self {
+        let slots = slots.clamp(1, Semaphore::MAX_PERMITS);
+        let room = slots.saturating_add(prefetch).min(Semaphore::MAX_PERMITS);
         Self {
             name,
-            slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(slots)),
+            room: Arc::new(Semaphore::new(room)),
+            least: u32::try_from((prefetch / 2).clamp(1, MAX_CLAIM)).unwrap_or(1),
             open: Mutex::new(None),
             empty: watch::Sender::new(0),
             looked: watch::Sender::new(0),
@@ -48,7 +57,6 @@ impl Queue {
     pub(super) async fn claim_jobs(&self, shared: &Arc<Shared>, pulse: &Pulse) {
         let mut wakeups = None;
         let mut errors = 0;
-        let mut looks = shared.look.subscribe();
         loop {
             pulse.beat();
             let poll = shared.settings.poll_interval;
@@ -68,7 +76,7 @@ impl Queue {
                     Err(error) => shared.store_failed(&pulse.name, &error),
                 }
             }
-            let look = *looks.borrow_and_update();
+            let look = shared.look.get();
             let claim = self.claim(shared, &ready);
             match shared.store.claim(&claim).await {
                 Err(error) => {
@@ -92,8 +100,13 @@ impl Queue {
                         tokio::select! {
                             biased;
                             () = shared.reached(Phase::Draining) => return,
-                            _ = looks.changed() => {}
-                            () = wait(wakeups.as_deref_mut(), poll) => {}
+                            _ = shared.look.wait_for(|now| *now != look) => {}
+                            wake = wait(wakeups.as_deref_mut(), poll) => {
+                                if wake == Wake::Jobs {
+                                    // It may have been for one that is due later, or is by now.
+                                    shared.due_in(poll);
+                                }
+                            }
                         }
                     }
                 }
@@ -101,32 +114,31 @@ impl Queue {
         }
     }
 
-    /// Waits until the worker has joined and there are free slots, and takes these.
+    /// Waits until the worker has joined and there is room, and takes it.
     async fn ready(&self, shared: &Shared) -> Ready {
-        let mut epochs = shared.epoch.subscribe();
         loop {
-            let joined = epochs.wait_for(Option::is_some).await;
-            let Some(epoch) = joined.ok().and_then(|epoch| epoch.clone()) else {
+            let Some(epoch) = shared.epoch.wait_for(Option::is_some).await else {
                 continue;
             };
-            let least = self.open(&epoch).map_or(1, |claim| u32::from(claim.limit));
-            let Ok(mut slots) = Arc::clone(&self.slots).acquire_many_owned(least).await else {
+            let open = self.open(&epoch).map(|claim| u32::from(claim.limit));
+            let least = open.unwrap_or(self.least);
+            let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(least).await else {
                 std::future::pending().await
             };
             if !shared.is_live(&epoch) {
                 continue;
             }
             let more = self
-                .slots
+                .room
                 .available_permits()
                 .min(MAX_CLAIM.saturating_sub(least as usize));
-            if least == 1
+            if open.is_none()
                 && let Ok(more) = u32::try_from(more)
-                && let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(more)
+                && let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more)
             {
-                slots.merge(more);
+                room.merge(more);
             }
-            return Ready { epoch, slots };
+            return Ready { epoch, room };
         }
     }
 
@@ -144,7 +156,7 @@ impl Queue {
             lease: LeaseId::new(),
             queue: self.name.clone(),
             kinds: shared.kinds(),
-            limit: u16::try_from(ready.slots.num_permits()).unwrap_or(u16::MAX),
+            limit: u16::try_from(ready.room.num_permits()).unwrap_or(u16::MAX),
         };
         let claim = self.open(&ready.epoch).unwrap_or_else(fresh);
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(claim.clone());
@@ -156,7 +168,7 @@ impl Queue {
             return;
         }
         for claimed in jobs {
-            let Some(slot) = ready.slots.split(1) else {
+            let Some(room) = ready.room.split(1) else {
                 // More than was asked for; the lease keeps them until the worker leaves.
                 break;
             };
@@ -166,25 +178,27 @@ impl Queue {
                 lease,
                 queue: self.name.clone(),
                 claimed,
-                active: shared.active(),
-                slot,
+                active: shared.begin(),
+                room,
+                slots: Arc::clone(&self.slots),
             };
             tokio::spawn(attempt.run());
         }
     }
 }
 
-/// An epoch that is live, and slots that are free.
+/// An epoch that is live, and room that is free.
 struct Ready {
     epoch: Arc<Epoch>,
-    slots: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
-async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) {
+async fn wait(wakeups: Option<&mut (dyn Wakeups + '_)>, up_to: Duration) -> Wake {
     match wakeups {
-        Some(wakeups) => {
-            let _: Wake = wakeups.next(up_to).await;
+        Some(wakeups) => wakeups.next(up_to).await,
+        None => {
+            sleep(up_to).await;
+            Wake::Elapsed
         }
-        None => sleep(up_to).await,
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ struct State {
     valid_until: Instant,
     /// What a job hears that is registered from now on.
     stop: Option<Cancellation>,
-    jobs: HashMap<JobId, watch::Sender<Option<Cancellation>>>,
+    jobs: BTreeMap<JobId, watch::Sender<Option<Cancellation>>>,
 }
 
 impl Epoch {
@@ -30,7 +30,7 @@ impl Epoch {
             state: Mutex::new(State {
                 valid_until,
                 stop: None,
-                jobs: HashMap::new(),
+                jobs: BTreeMap::new(),
             }),
         }
     }

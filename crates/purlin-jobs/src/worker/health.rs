@@ -25,7 +25,7 @@ impl Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoopHealth {
-    /// What it does: `claim default`, `settle`, `heartbeat`, `rescue`, `promote`.
+    /// What it does: `claim default`, `settle`, `heartbeat`, `rescue`, `promote`, `schedules`.
     pub name: String,
     /// How long ago its last round began.
     pub age: Duration,

@@ -58,7 +58,7 @@ impl Shared {
         let begun = Instant::now();
         store.join(worker, self.settings.lease_ttl).await?;
         let epoch = Arc::new(Epoch::new(worker, begun + self.settings.validity()));
-        self.epoch.send_replace(Some(epoch));
+        self.epoch.set(Some(epoch));
         Ok(())
     }
 

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use purlin_store::{StoreError, StoreErrorKind};
+use purlin_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::catch_panic::CatchPanic;
+use super::catch_panic::answered;
 use super::epoch::Epoch;
 use super::health::Pulse;
 use super::shared::{Active, Shared, pause};
@@ -23,6 +23,13 @@ const CALLS: usize = 4;
 /// How many settlements one call carries.
 const PER_CALL: usize = 1_000;
 
+/// How long jobs that are done wait for others of their lease while some run: a call for one costs the store nearly
+/// as much as a call for hundreds.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// So many do not wait.
+const ENOUGH: usize = 500;
+
 /// An attempt that has ended and is to be settled.
 pub(super) struct Finished {
     pub(super) epoch: Arc<Epoch>,
@@ -35,8 +42,8 @@ pub(super) struct Finished {
     pub(super) active: Active,
 }
 
-/// Tells the store how attempts have ended: at once when it has nothing else to tell, together what
-/// has ended while it was busy.
+/// Tells the store how attempts have ended: at once when nothing else runs, else together what ends within
+/// a moment, or while the store is busy.
 pub(super) struct Settler {
     finished: mpsc::Receiver<Finished>,
     /// By lease, the longest waiting first.
@@ -101,6 +108,7 @@ impl Settler {
                     while self.count < WAITING && let Ok(finished) = self.finished.try_recv() {
                         self.add(finished);
                     }
+                    self.hurry(shared);
                 }
                 () = due(next), if self.calls.len() < CALLS => {}
                 () = sleep(shared.settings.poll_interval) => {}
@@ -122,6 +130,7 @@ impl Settler {
         let open = |it: &&mut Batch| {
             it.lease == lease && it.errors == 0 && it.settlements.len() < PER_CALL
         };
+        let may_wait = settlement.outcome == Outcome::Done;
         let batch = match self.waiting.iter_mut().find(open) {
             Some(batch) => batch,
             None => {
@@ -131,12 +140,15 @@ impl Settler {
                     settlements: Vec::new(),
                     finished: Vec::new(),
                     errors: 0,
-                    not_before: Instant::now(),
+                    not_before: Instant::now() + LINGER,
                 });
                 let last = self.waiting.len() - 1;
                 &mut self.waiting[last]
             }
         };
+        if !may_wait {
+            batch.not_before = Instant::now();
+        }
         batch.settlements.push(settlement);
         batch.finished.push(Told {
             job,
@@ -144,6 +156,17 @@ impl Settler {
             is_completed,
             _active: active,
         });
+    }
+
+    /// Lets nothing wait for what will not come.
+    fn hurry(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        let nothing_runs = shared.active() <= self.count;
+        for batch in self.waiting.iter_mut().filter(|batch| batch.errors == 0) {
+            if nothing_runs || batch.settlements.len() >= ENOUGH {
+                batch.not_before = batch.not_before.min(now);
+            }
+        }
     }
 
     /// Begins as many calls as may be under way.
@@ -161,13 +184,9 @@ impl Settler {
                 self.busy.insert(batch.lease, now);
                 let store = Arc::clone(&shared.store);
                 self.calls.spawn(async move {
-                    let settle = async { store.settle(batch.lease, &batch.settlements).await };
-                    let settled = CatchPanic::new(settle).await;
-                    let panicked = |panic| {
-                        StoreError::new(StoreErrorKind::Unavailable, "store", "settle")
-                            .with_source(panic)
-                    };
-                    (batch, settled.unwrap_or_else(|panic| Err(panicked(panic))))
+                    let settle = store.settle(batch.lease, &batch.settlements);
+                    let settled = answered("settle", settle).await;
+                    (batch, settled)
                 });
             }
         }

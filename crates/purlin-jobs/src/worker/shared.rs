@@ -12,6 +12,7 @@ use super::claim::Queue;
 use super::epoch::Epoch;
 use super::health::Pulse;
 use super::settle::Finished;
+use crate::watched::Watched;
 use crate::{Backoff, Cancellation, Event, JobStore, Observer, PayloadCodec};
 
 /// What the parts of a running worker have in common.
@@ -23,14 +24,17 @@ pub(super) struct Shared {
     pub(super) queues: Vec<Arc<Queue>>,
     pub(super) finished: mpsc::Sender<Finished>,
     /// Nobody while the worker is not joined.
-    pub(super) epoch: watch::Sender<Option<Arc<Epoch>>>,
-    pub(super) phase: watch::Sender<Phase>,
+    pub(super) epoch: Watched<Option<Arc<Epoch>>>,
+    phase: Watched<Phase>,
     /// Jobs that run or are not settled yet.
     active: watch::Sender<usize>,
     /// When something is scheduled that the promote loop does not know of.
     pub(super) due: watch::Sender<Option<Instant>>,
     /// Raised to make all queues look for jobs now.
-    pub(super) look: watch::Sender<u64>,
+    pub(super) look: Watched<u64>,
+    /// What it serves besides jobs.
+    #[cfg(feature = "cron")]
+    pub(super) timetable: Option<crate::scheduler::Timetable>,
 }
 
 #[derive(Clone)]
@@ -51,6 +55,11 @@ impl Settings {
         self.lease_ttl / 3
     }
 
+    /// How long nobody looks for scheduled jobs that are due when nothing is heard of any.
+    pub(super) fn promote_interval(&self) -> Duration {
+        5 * self.poll_interval
+    }
+
     /// How long after a heartbeat was sent the worker takes its leases for granted.
     pub(super) fn validity(&self) -> Duration {
         self.lease_ttl - self.lease_ttl / 5
@@ -64,6 +73,14 @@ pub(super) enum Phase {
     Draining,
     /// Nothing is done any more.
     Ended,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("kinds", &self.kinds)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -83,11 +100,13 @@ impl Shared {
             kinds,
             queues,
             finished,
-            epoch: watch::Sender::new(None),
-            phase: watch::Sender::new(Phase::Running),
+            epoch: Watched::new(None),
+            phase: Watched::new(Phase::Running),
             active: watch::Sender::new(0),
             due: watch::Sender::new(None),
-            look: watch::Sender::new(0),
+            look: Watched::new(0),
+            #[cfg(feature = "cron")]
+            timetable: None,
         }
     }
 
@@ -108,13 +127,11 @@ impl Shared {
     }
 
     pub(super) async fn reached(&self, phase: Phase) {
-        let mut phases = self.phase.subscribe();
-        // The sender is here.
-        let _ = phases.wait_for(|now| *now >= phase).await;
+        self.phase.wait_for(|now| *now >= phase).await;
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
+        self.phase.change(|now| {
             let is_later = *now < phase;
             *now = phase.max(*now);
             is_later
@@ -136,7 +153,7 @@ impl Shared {
         };
         let worker = epoch.worker;
         self.epoch
-            .send_if_modified(|now| now.take_if(|now| now.worker == worker).is_some());
+            .change(|now| now.take_if(|now| now.worker == worker).is_some());
         self.emit(&Event::LeaseLost { worker, jobs });
     }
 
@@ -149,16 +166,24 @@ impl Shared {
     }
 
     pub(super) fn joined(&self) -> Option<Arc<Epoch>> {
-        self.epoch.borrow().clone()
+        self.epoch.get()
     }
 
-    pub(super) fn active(self: &Arc<Self>) -> Active {
-        self.active.send_modify(|jobs| *jobs += 1);
+    /// How many jobs run or are not settled yet.
+    pub(super) fn active(&self) -> usize {
+        *self.active.borrow()
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.active.send_if_modified(|jobs| {
+            *jobs += 1;
+            false
+        });
         Active(Arc::clone(self))
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        *self.active.borrow() == 0
+        self.active() == 0
     }
 
     /// Waits until nothing runs and all is settled.
@@ -216,6 +241,10 @@ pub(super) struct Active(Arc<Shared>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.send_modify(|jobs| *jobs -= 1);
+        // Who waits, waits for none: to wake him for each job would cost more than the rest of this.
+        self.0.active.send_if_modified(|jobs| {
+            *jobs -= 1;
+            *jobs == 0
+        });
     }
 }

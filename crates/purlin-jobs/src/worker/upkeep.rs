@@ -42,10 +42,11 @@ impl Shared {
         Ok(rescued)
     }
 
-    /// Makes jobs ready when their time has come.
+    /// Makes jobs ready when their time has come: it sleeps until then, since the store says when that is,
+    /// and looks earlier when something was enqueued or settled meanwhile.
     pub(super) async fn promote_jobs(&self, pulse: &Pulse) {
         let mut dues = self.due.subscribe();
-        let poll = self.settings.poll_interval;
+        let longest = self.settings.promote_interval();
         let mut errors = 0;
         loop {
             pulse.beat();
@@ -55,12 +56,12 @@ impl Shared {
                 Ok(promoted) if promoted.jobs == PROMOTED => continue,
                 Ok(promoted) => {
                     errors = 0;
-                    promoted.next_in.unwrap_or(poll).clamp(SHORTEST, poll)
+                    promoted.next_in.unwrap_or(longest).clamp(SHORTEST, longest)
                 }
                 Err(error) => {
                     errors += 1;
                     self.store_failed(&pulse.name, &error);
-                    pause(errors).min(poll)
+                    pause(errors).min(longest)
                 }
             };
             let mut next = Instant::now() + wait;
@@ -78,6 +79,8 @@ impl Shared {
 
     /// Whether nothing is due, dead workers' jobs included, after having made ready what was.
     pub(super) async fn nothing_due(&self) -> Result<bool, StoreError> {
+        #[cfg(feature = "cron")]
+        self.fire_schedules().await?;
         let rescued = self.rescue().await?;
         let promoted = self.store.promote(PROMOTED).await?;
         let is_due = promoted.next_in.is_some_and(|next| next.is_zero());
@@ -86,4 +89,4 @@ impl Shared {
 }
 
 /// A clock that runs a little behind the store's must not make a loop of the last microsecond.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);

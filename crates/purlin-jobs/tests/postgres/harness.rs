@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use purlin_jobs::store::{Claim, Claimed, Entry, Outcome, Settled, Settlement};
-use purlin_jobs::store::{Filter, JobAdmin as _, Page, Rescue};
+use purlin_jobs::store::{
+    Filter, Firing, JobAdmin as _, Page, Rescue, ScheduleEntry, ScheduleStore as _,
+};
 use purlin_jobs::store::{Found, KeptResult, Note, NoteKind, NoteStore as _, Noted, Signalled};
 use purlin_jobs::{
     JobId, JobStore as _, LeaseId, Options, PostgresStore, QueueName, TransactionalJobStore as _,
@@ -242,4 +244,26 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     }
     store.leave(own).await.unwrap();
     store.purge_finished(Duration::ZERO, 1_000).await.unwrap();
+    use_schedules(store).await;
+}
+
+async fn use_schedules(store: &PostgresStore) {
+    let entry = ScheduleEntry {
+        name: JobId::new().to_string(),
+        cron: "* * * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+    };
+    store.put_schedule(&entry).await.unwrap();
+    let schedules = store.list_schedules().await.unwrap().schedules;
+    let row = schedules.iter().find(|row| row.entry == entry).unwrap();
+    let firing = Firing {
+        name: entry.name.clone(),
+        since: row.since,
+        until: row.since,
+        jobs: vec![job()],
+    };
+    assert_eq!(store.fire_schedule(&firing).await.unwrap(), None);
+    assert!(store.pause_schedule(&entry.name).await.unwrap());
+    assert!(store.resume_schedule(&entry.name).await.unwrap());
+    assert!(store.remove_schedule(&entry.name).await.unwrap());
 }

@@ -8,6 +8,7 @@ mod joined;
 mod low_water;
 mod notes;
 mod plans;
+mod schedules;
 mod schema;
 mod wakeups;
 mod wal;

@@ -161,8 +161,8 @@ async fn the_tables_come_and_go() {
     assert_eq!(store.migrate().await.unwrap(), 1);
     assert_eq!(store.migrate().await.unwrap(), 1);
     store.check_schema().await.unwrap();
-    // Ten tables and that of the migrations, ten keys (one of them the migrations'), seven other indexes.
-    assert_eq!(relations().await, 28);
+    // Eleven tables and that of the migrations, eleven keys (one of them the migrations'), seven other indexes.
+    assert_eq!(relations().await, 30);
     assert_eq!(store.migrator().revert_to(&pool, 0).await.unwrap(), 0);
     assert_eq!(relations().await, 0);
 
@@ -237,6 +237,7 @@ async fn for_a_user_without_rights_to_spare() {
          grant select, insert, update, delete on blocks.purlin_jobs_jobs, blocks.purlin_jobs_ready,
             blocks.purlin_jobs_scheduled, blocks.purlin_jobs_leases, blocks.purlin_jobs_workers,
             blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues,
+            blocks.purlin_jobs_schedules,
             blocks.purlin_jobs_notes, blocks.purlin_jobs_results to app;
          grant select on blocks.purlin_jobs_migrations to app",
     )

@@ -7,6 +7,7 @@ mod cancelled;
 mod harness;
 mod joined;
 mod other_process;
+mod schedules;
 mod schema;
 mod speed;
 mod statements;

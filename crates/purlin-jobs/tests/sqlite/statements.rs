@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use purlin_jobs::store::{
-    Filter, Found, KeptResult, Note, NoteKind, NoteStore as _, Outcome, Page, Rescue, Settlement,
-    Signalled,
+    Filter, Firing, Found, KeptResult, Note, NoteKind, NoteStore as _, Outcome, Page, Rescue,
+    ScheduleEntry, ScheduleStore as _, Settlement, Signalled,
 };
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,
@@ -108,6 +108,7 @@ async fn calls_cost_what_the_documentation_says_and_read_no_table_from_end_to_en
                 "CONSTANT ROW",
                 "(subquery",
                 "purlin_jobs_cancel",
+                "purlin_jobs_schedules",
             ];
             line.starts_with("SCAN") && !small.iter().any(|small| line.contains(small))
         };
@@ -267,6 +268,33 @@ async fn admin(store: &SqliteStore, counted: &mut Counted) {
     counted.since("resume", 1);
     store.purge_finished(HOUR, 10).await.unwrap();
     counted.since("purge finished", 3);
+    schedules(store, counted).await;
+}
+
+async fn schedules(store: &SqliteStore, counted: &mut Counted) {
+    let entry = ScheduleEntry {
+        name: "nightly".to_owned(),
+        cron: "0 3 * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+    };
+    store.put_schedule(&entry).await.unwrap();
+    counted.since("put schedule", 1);
+    let since = store.list_schedules().await.unwrap().now;
+    counted.since("list schedules", 1);
+    assert!(store.pause_schedule("nightly").await.unwrap());
+    counted.since("pause schedule", 1);
+    assert!(store.resume_schedule("nightly").await.unwrap());
+    counted.since("resume schedule", 1);
+    let firing = Firing {
+        name: entry.name,
+        since,
+        until: since,
+        jobs: vec![job(40)],
+    };
+    assert_eq!(store.fire_schedule(&firing).await.unwrap(), None);
+    counted.since("fire schedule: not due", 1);
+    assert!(store.remove_schedule("nightly").await.unwrap());
+    counted.since("remove schedule", 1);
 }
 
 /// 20 000 jobs in each state.

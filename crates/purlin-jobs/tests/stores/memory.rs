@@ -33,6 +33,10 @@ mod contract {
     purlin_jobs::store_conformance!(super::memory());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::memory());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::memory());
 }

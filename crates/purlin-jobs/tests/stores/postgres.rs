@@ -87,6 +87,10 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::database());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::database());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::database());
 }

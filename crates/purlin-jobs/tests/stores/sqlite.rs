@@ -82,6 +82,10 @@ mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
 }
 
+mod schedules {
+    purlin_jobs::schedule_conformance!(super::file());
+}
+
 mod notes {
     purlin_jobs::note_store_conformance!(super::file());
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use bytes::Bytes;
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Enqueued, Entry, Found, JobView, KeptResult, Note, NoteStore, Noted,
-    Notes, Outcome, Promoted, Rescue, Rescued, Settled, Settlement, Signalled, Wakeups,
+    Beat, Claim, Claimed, Enqueued, Entry, Firing, Found, JobView, KeptResult, Note, NoteStore,
+    Noted, Notes, Outcome, Promoted, Rescue, Rescued, ScheduleEntry, ScheduleList, ScheduleStore,
+    Settled, Settlement, Signalled, Wakeups,
 };
 use purlin_jobs::{
     Backoff, Event, Job, JobAdmin as _, JobContext, JobError, JobId, JobStore, Jobs, LeaseId,
@@ -71,6 +72,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) inner: MemoryStore,
+    pub(crate) keeps_schedules: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
     forgets: Arc<AtomicBool>,
@@ -82,6 +84,7 @@ impl Store {
     pub(crate) fn new() -> Self {
         Self {
             inner: MemoryStore::new().with_clock(TokioClock(Instant::now())),
+            keeps_schedules: true,
             faults: Arc::default(),
             calls: Arc::default(),
             forgets: Arc::default(),
@@ -226,8 +229,42 @@ impl JobStore for Store {
         self.call("wakeups", self.inner.wakeups(queues)).await
     }
 
+    fn schedules(&self) -> Option<&dyn ScheduleStore> {
+        self.keeps_schedules.then_some(self as _)
+    }
+
     fn notes(&self) -> Option<&dyn NoteStore> {
         (!self.forgets.load(Ordering::Relaxed)).then_some(self)
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for Store {
+    async fn put_schedule(&self, schedule: &ScheduleEntry) -> Result<(), StoreError> {
+        self.call("put_schedule", self.inner.put_schedule(schedule))
+            .await
+    }
+
+    async fn list_schedules(&self) -> Result<ScheduleList, StoreError> {
+        self.call("list_schedules", self.inner.list_schedules())
+            .await
+    }
+
+    async fn fire_schedule(&self, firing: &Firing) -> Result<Option<Vec<Enqueued>>, StoreError> {
+        self.call("fire_schedule", self.inner.fire_schedule(firing))
+            .await
+    }
+
+    async fn pause_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.pause_schedule(name).await
+    }
+
+    async fn resume_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.resume_schedule(name).await
+    }
+
+    async fn remove_schedule(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.remove_schedule(name).await
     }
 }
 

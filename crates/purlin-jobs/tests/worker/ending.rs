@@ -2,7 +2,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use purlin_jobs::store::State;
-use purlin_jobs::{Cancellation, Emptied, JobContext, JobError, Jobs, WorkerError};
+use purlin_jobs::{
+    Cancellation, Emptied, JobAdmin as _, JobContext, JobError, Jobs, QueueName, WorkerError,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::common::{Fault, Log, Probe, Store, enqueue, probe, secs, start, worker};
@@ -227,4 +229,49 @@ async fn a_worker_that_cannot_leave_says_so_and_does_not_hang() {
         assert!(matches!(running.end().await, Err(WorkerError::Leave(_))));
         assert_eq!(begun.elapsed().as_secs(), 5);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_claimed_ahead_waits_for_a_slot_and_is_ready_again_when_the_worker_ends() {
+    let (store, log) = (Store::new(), Log::default());
+    let jobs = Jobs::new(store.inner.clone());
+    jobs.enqueue_many((0..8).map(probe)).await.unwrap();
+    let worker = worker(&store, &log, |_, context: JobContext| async move {
+        context.cancelled().await;
+        Ok(())
+    });
+    let worker = worker.with_queue(QueueName::DEFAULT, 2).with_prefetch(4);
+    let running = start(worker.with_poll_interval(secs(1)));
+    log.has("started 1", 2).await;
+    sleep(secs(10)).await;
+    let counts = store.inner.counts(None).await.unwrap();
+    assert_eq!((counts.ready, counts.leased), (2, 6));
+    assert_eq!(log.count("started 1"), 2);
+
+    let ending = running.ask_to_end();
+    // Those that have not begun are not asked to wait for those that have.
+    log.has("released 1", 4).await;
+    let counts = store.inner.counts(None).await.unwrap();
+    assert_eq!((counts.ready, counts.leased), (6, 2));
+    ending.await.unwrap().unwrap();
+    assert_eq!(log.count("started 1"), 2);
+    assert_eq!(store.inner.counts(None).await.unwrap().ready, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_ahead_are_made_for_half_of_what_may_wait_or_more() {
+    let (store, log) = (Store::new(), Log::default());
+    let jobs = Jobs::new(store.inner.clone());
+    jobs.enqueue_many((0..100).map(probe)).await.unwrap();
+    let before = store.calls("claim");
+    let worker = worker(&store, &log, |_, _| async {
+        sleep(secs(1)).await;
+        Ok(())
+    });
+    let worker = worker.with_queue(QueueName::DEFAULT, 1).with_prefetch(20);
+    let emptied = worker.run_until_empty(secs(1_000)).await.unwrap();
+    assert_eq!((emptied, log.count("started 1")), (Emptied::Empty, 100));
+    // One for 21, eight for ten each, and looks at the empty queue: not one for each job.
+    let claims = store.calls("claim") - before;
+    assert!(claims < 40, "{claims}");
 }

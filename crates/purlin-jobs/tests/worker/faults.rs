@@ -84,7 +84,7 @@ async fn a_loop_that_is_stuck_makes_the_worker_unhealthy() {
         ("settle", "settle", 1),
         ("join", "heartbeat", 5),
         ("rescue", "rescue", 2),
-        ("promote", "promote", 1),
+        ("promote", "promote", 5),
     ];
     for (call, part, interval) in rounds {
         let (store, log) = (Store::new(), Log::default());
@@ -160,7 +160,8 @@ async fn an_idle_worker_is_woken_and_does_not_ask_more_than_it_polls() {
     store.called("claim", 1).await;
     sleep(std::time::Duration::from_millis(99_500)).await;
     let asked = ["claim", "heartbeat", "rescue", "promote", "settle"].map(|call| store.calls(call));
-    assert_eq!(asked, [100, 20, 50, 100, 0]);
+    // Less than two calls a second.
+    assert_eq!(asked, [100, 20, 50, 20, 0]);
     let enqueued = tokio::time::Instant::now();
     enqueue(&store, probe(1)).await;
     log.has("done 1", 1).await;
@@ -228,4 +229,32 @@ async fn a_store_that_takes_no_settlements_gets_no_end_of_claims() {
     log.has("done 1", 25_000).await;
     assert_eq!(log.count("started 1"), 25_000);
     running.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_another_process_is_run_when_its_time_has_come() {
+    for (is_woken, at_latest) in [(true, 1_500), (false, 5_000)] {
+        let (store, log) = (Store::new(), Log::default());
+        let refused = if is_woken { 0 } else { u32::MAX };
+        store.fail("wakeups", Fault::Refused, refused);
+        let running = start(worker(&store, &log, |_, _| async { Ok(()) }));
+        store.called("promote", 1).await;
+        sleep(std::time::Duration::from_millis(250)).await;
+        let enqueued = tokio::time::Instant::now();
+        let delay = std::time::Duration::from_millis(500);
+        enqueue(&store, probe(1).with(|it| it.with_delay(delay))).await;
+        log.has("done 1", 1).await;
+        let took = enqueued.elapsed().as_millis();
+        assert!((500..=at_latest).contains(&took), "{took} ms");
+        // The store says when it is due: it is not looked for before.
+        let calls = store.calls("promote");
+        let delay = secs(4);
+        enqueue(&store, probe(2).with(|it| it.with_delay(delay))).await;
+        let enqueued = tokio::time::Instant::now();
+        log.has("done 1", 2).await;
+        let late = enqueued.elapsed().saturating_sub(delay);
+        assert!(late <= if is_woken { secs(0) } else { secs(5) }, "{late:?}");
+        assert!(store.calls("promote") - calls <= 3);
+        running.end().await.unwrap();
+    }
 }

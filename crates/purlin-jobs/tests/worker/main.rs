@@ -3,10 +3,14 @@
 mod common;
 mod ending;
 mod faults;
+#[cfg(feature = "testing")]
+mod helpers;
 mod layers;
 mod leases;
 mod notes;
 mod outcomes;
+#[cfg(feature = "cron")]
+mod schedules;
 mod steps;
 mod thread;
 mod transactions;

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use purlin_jobs::store::{Entry, State};
@@ -468,4 +469,32 @@ async fn two_handlers_of_one_kind_are_refused() {
         error,
         Err(WorkerError::Config(ConfigError::TwoHandlers("old_probe")))
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_are_done_while_others_run_are_settled_together() {
+    let (store, log) = (Store::new(), Log::default());
+    for number in 1..=20 {
+        enqueue(&store, probe(number)).await;
+    }
+    let worker = worker(&store, &log, |job, _| async move {
+        tokio::time::sleep(Duration::from_millis(job.number.into())).await;
+        Ok(())
+    });
+    let running = start(worker.with_queue(purlin_jobs::QueueName::DEFAULT, 20));
+    log.has("done 1", 20).await;
+    let calls = store.calls("settle");
+    assert!(calls <= 10, "{calls} calls");
+    running.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_done_while_nothing_else_runs_is_settled_at_once() {
+    let (store, log) = (Store::new(), Log::default());
+    enqueue(&store, probe(1)).await;
+    let begun = Instant::now();
+    let running = start(worker(&store, &log, |_, _| async { Ok(()) }));
+    log.has("done 1", 1).await;
+    assert!(begun.elapsed().is_zero());
+    running.end().await.unwrap();
 }

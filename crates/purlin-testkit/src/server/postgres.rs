@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -67,6 +68,12 @@ impl PostgresServer {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
+        // Not on the command line, so that `alter system` can raise it.
+        let config = data(folder.path()).join("postgresql.conf");
+        let config = fs::OpenOptions::new().append(true).open(config);
+        config
+            .and_then(|mut config| writeln!(config, "max_connections = 50"))
+            .expect("the new data folder can be written");
         for _ in 0..5 {
             let port = free_port();
             let mut process = launch(&program, user, folder.path(), port);
@@ -165,8 +172,6 @@ fn launch(program: &Path, user: Option<&str>, folder: &Path, port: u16) -> Proce
         "listen_addresses=127.0.0.1",
         "-c",
         "unix_socket_directories=",
-        "-c",
-        "max_connections=50",
     ];
     Process::start(program, &args, user, &log(folder)).expect("postgres can be started")
 }

@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use purlin_jobs::{
-    EnqueueError, JobAdmin as _, JobContext, JobId, Jobs, NewJob, PostgresStore, SqliteStore,
-    Worker,
+    EnqueueError, JobAdmin as _, JobContext, JobId, Jobs, NewJob, PostgresStore, Schedule,
+    Scheduler, SqliteStore, Worker,
     store::{JobView, Settled},
 };
 use purlin_store::StoreError;
@@ -56,6 +56,24 @@ impl JobQueue {
             }
             _ => unreachable!("{ONE_KIND}"),
         }
+    }
+
+    /// Adds the job of a schedule now, besides those of its times.
+    pub(crate) async fn trigger(&self, schedule: Schedule) -> Result<(), Box<dyn Error>> {
+        let name = schedule.name().to_owned();
+        match self {
+            Self::Postgres(jobs) => {
+                Scheduler::new(jobs.clone(), [schedule])?
+                    .trigger(&name)
+                    .await?
+            }
+            Self::Sqlite(jobs) => {
+                Scheduler::new(jobs.clone(), [schedule])?
+                    .trigger(&name)
+                    .await?
+            }
+        };
+        Ok(())
     }
 
     /// A job and where it stands; `None` when it is done or was never there.

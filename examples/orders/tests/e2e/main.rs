@@ -34,6 +34,7 @@ mod payment_faults;
 mod payments;
 mod products;
 mod receipts;
+mod reconciliation;
 mod shutdown;
 mod start;
 mod webhooks;

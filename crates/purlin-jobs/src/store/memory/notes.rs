@@ -116,7 +116,7 @@ impl NoteStore for MemoryStore {
         if is_scheduled && row.remembered.notes.contains_key(&wait) {
             shelf.unplace(job);
             shelf.give_back(job, now);
-            self.changes.send_replace(());
+            self.changed();
         }
         Ok(Signalled::Sent)
     }

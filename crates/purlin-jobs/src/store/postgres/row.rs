@@ -24,7 +24,7 @@ pub(super) fn claimed(row: &PgRow) -> Read<Claimed> {
         crashes: small(row, "crashes")?,
         max_attempts: small(row, "max_attempts")?,
         timeout: timeout(row)?,
-        enqueued_at: instant(row, "enqueued_at")?.ok_or_else(|| corrupt("no time"))?,
+        enqueued_at: time(row, "enqueued_at")?,
     })
 }
 
@@ -45,7 +45,7 @@ pub(super) fn view(row: &PgRow) -> Read<JobView> {
         failure: error
             .zip(failed_at)
             .map(|(error, at)| Failure::new(&error, at)),
-        enqueued_at: instant(row, "enqueued_at")?.ok_or_else(|| corrupt("no time"))?,
+        enqueued_at: time(row, "enqueued_at")?,
         run_at: instant(row, "run_at")?,
         finished_at: instant(row, "ended_at")?,
     })
@@ -84,12 +84,16 @@ pub(super) fn duration(row: &PgRow, column: &str) -> Read<Option<Duration>> {
     Ok(micros.map(Duration::from_micros))
 }
 
-fn instant(row: &PgRow, column: &str) -> Read<Option<SystemTime>> {
+pub(super) fn instant(row: &PgRow, column: &str) -> Read<Option<SystemTime>> {
     let Some(micros) = micros(row, column)? else {
         return Ok(None);
     };
     let instant = from_unix_micros(micros).ok_or_else(|| corrupt("a time out of range"))?;
     Ok(Some(instant))
+}
+
+pub(super) fn time(row: &PgRow, column: &str) -> Read<SystemTime> {
+    instant(row, column)?.ok_or_else(|| corrupt("no time"))
 }
 
 fn id(row: &PgRow) -> Read<JobId> {

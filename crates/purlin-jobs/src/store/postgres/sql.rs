@@ -488,6 +488,33 @@ const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
         order by u.until limit 1000 for update skip locked) first
     limit $2))";
 
+const PUT_SCHEDULE: &str = "insert into {schedules} as s (name, cron, time_zone, since, is_paused)
+    values ($2, $3, $4, {now}, false)
+    on conflict (name) do update set cron = excluded.cron, time_zone = excluded.time_zone,
+        since = greatest(s.since, excluded.since)
+    where (s.cron, s.time_zone) is distinct from (excluded.cron, excluded.time_zone)";
+
+const LIST_SCHEDULES: &str =
+    "select {now} - timestamptz 'epoch' as now, s.name, s.cron, s.time_zone,
+    s.since - timestamptz 'epoch' as since, s.last_at - timestamptz 'epoch' as last_at, s.is_paused
+from (select) one left join {schedules} s on true
+order by s.name collate \"C\"";
+
+const FIRE_SCHEDULE: &str = "update {schedules} set since = timestamptz 'epoch' + $4,
+    last_at = case when $5 then timestamptz 'epoch' + $4 else last_at end
+where name = $2 and since = timestamptz 'epoch' + $3::interval
+    and $3 < $4::interval and timestamptz 'epoch' + $4 <= {now} and not is_paused
+returning name";
+
+const PAUSE_SCHEDULE: &str =
+    "update {schedules} set is_paused = true where name = $1 and not is_paused";
+
+const RESUME_SCHEDULE: &str =
+    "update {schedules} set is_paused = false, since = greatest(since, {now})
+where name = $2 and is_paused";
+
+const REMOVE_SCHEDULE: &str = "delete from {schedules} where name = $1";
+
 /// The most rows that one statement purges or promotes: the numbers in the texts above.
 pub(super) const BATCH: u32 = 1_000;
 
@@ -524,6 +551,12 @@ pub(super) struct Statements {
     pub(super) resume: SqlStr,
     pub(super) purge_finished: SqlStr,
     pub(super) purge_keys: SqlStr,
+    pub(super) put_schedule: SqlStr,
+    pub(super) list_schedules: SqlStr,
+    pub(super) fire_schedule: SqlStr,
+    pub(super) pause_schedule: SqlStr,
+    pub(super) resume_schedule: SqlStr,
+    pub(super) remove_schedule: SqlStr,
     pub(super) purge_results: SqlStr,
     pub(super) purge_notes: SqlStr,
     pub(super) note: SqlStr,
@@ -546,6 +579,7 @@ impl Statements {
             "unique",
             "finished",
             "queues",
+            "schedules",
             "notes",
             "results",
         ]
@@ -616,6 +650,12 @@ impl Statements {
             signal: text(notes::SIGNAL),
             result: text(notes::RESULT),
             keep_in: text(notes::KEEP_IN),
+            put_schedule: text(PUT_SCHEDULE),
+            list_schedules: text(LIST_SCHEDULES),
+            fire_schedule: text(FIRE_SCHEDULE),
+            pause_schedule: text(PAUSE_SCHEDULE),
+            resume_schedule: text(RESUME_SCHEDULE),
+            remove_schedule: text(REMOVE_SCHEDULE),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn name_of(state: State) -> &'static str {
     }
 }
 
-fn time(at: Micros) -> Result<SystemTime, StoreError> {
+pub(super) fn time(at: Micros) -> Result<SystemTime, StoreError> {
     from_unix_micros(at).ok_or_else(|| corrupt("a time is out of range"))
 }
 

@@ -401,3 +401,24 @@ where job.notes > (value ->> 'signals')";
 pub(super) const PURGE_KEYS: &str = "
 delete from purlin_jobs_unique where key in (
     select key from purlin_jobs_unique where until <= ?1 order by until limit ?2)";
+
+pub(super) const PUT_SCHEDULE: &str = "
+insert into purlin_jobs_schedules (name, cron, time_zone, since, paused) values (?1, ?2, ?3, ?4, 0)
+on conflict (name) do update set
+    cron = excluded.cron, time_zone = excluded.time_zone, since = max(since, excluded.since)
+where (cron, time_zone) is not (excluded.cron, excluded.time_zone)";
+
+pub(super) const LIST_SCHEDULES: &str = "
+select name, cron, time_zone, since, last_at, paused from purlin_jobs_schedules order by name";
+
+pub(super) const FIRE_SCHEDULE: &str = "
+update purlin_jobs_schedules set since = ?3, last_at = iif(?4, ?3, last_at)
+where name = ?1 and since = ?2 and ?2 < ?3 and ?3 <= ?5 and not paused";
+
+pub(super) const PAUSE_SCHEDULE: &str =
+    "update purlin_jobs_schedules set paused = 1 where name = ?1 and not paused";
+
+pub(super) const RESUME_SCHEDULE: &str = "
+update purlin_jobs_schedules set paused = 0, since = max(since, ?2) where name = ?1 and paused";
+
+pub(super) const REMOVE_SCHEDULE: &str = "delete from purlin_jobs_schedules where name = ?1";

@@ -137,6 +137,31 @@ macro_rules! transactional_store_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of the contract of
+/// [`ScheduleStore`](crate::store::ScheduleStore).
+///
+/// Takes a future of an `Option` of a [`Harness`](crate::testing::conformance::Harness), which is made
+/// anew for each case; `None` skips it.
+#[macro_export]
+macro_rules! schedule_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_schedule_begins_when_it_is_put
+            a_schedule_that_is_changed_begins_anew
+            schedules_are_listed_by_name
+            a_fire_moves_its_schedule_and_adds_its_jobs
+            a_fire_without_jobs_moves_its_schedule
+            nothing_fires_before_its_time
+            a_paused_schedule_does_not_fire
+            a_removed_schedule_is_not_known
+            a_fire_whose_key_is_taken_adds_no_job
+            a_fire_is_not_repeated_when_its_jobs_are_gone
+            many_workers_fire_each_time_once
+            a_dropped_fire_is_all_or_nothing
+        }
+    };
+}
+
 /// One `#[tokio::test]` for each clause of the contract of [`NoteStore`](crate::store::NoteStore).
 ///
 /// Takes a future of an `Option` of a [`Harness`](crate::testing::conformance::Harness), which is made

@@ -16,11 +16,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// With `pg_stat_statements`, and a database `bench`.
+    /// With `pg_stat_statements` and 300 connections, and a database `bench`.
     pub async fn start() -> Option<Self> {
         let mut server = PostgresServer::start()?;
         let load = "alter system set shared_preload_libraries = 'pg_stat_statements'";
-        execute(&pool(&server.url(), 1).await, load).await;
+        let first = pool(&server.url(), 1).await;
+        execute(&first, load).await;
+        // A pool for each of those that are compared.
+        execute(&first, "alter system set max_connections = 300").await;
+        drop(first);
         server.stop();
         server.restart();
         let admin = pool(&server.url(), 1).await;
@@ -35,6 +39,16 @@ impl Postgres {
 
     pub fn url(&self) -> String {
         self.server.url().replace("/postgres?", "/bench?")
+    }
+
+    /// The URL of another database on it, which is made.
+    pub async fn database(&self, name: &str) -> String {
+        let create = AssertSqlSafe(format!("create database {name}"));
+        let created = sqlx::raw_sql(create).execute(&self.admin).await;
+        created.expect("is made");
+        self.server
+            .url()
+            .replace("/postgres?", &format!("/{name}?"))
     }
 
     /// What somebody who repeats this should know.
@@ -59,7 +73,7 @@ impl Postgres {
 }
 
 /// Nothing but what the caller asks goes over its connections: no test before they are lent.
-async fn pool(url: &str, connections: u32) -> PgPool {
+pub async fn pool(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .test_before_acquire(false)
