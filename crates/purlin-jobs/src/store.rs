@@ -36,9 +36,9 @@ mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
-mod schedules;
 #[cfg(feature = "redis")]
 mod redis;
+mod schedules;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -58,9 +58,9 @@ pub use self::records::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobView, Outcome, Page,
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
-pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};

@@ -27,9 +27,9 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use self::attempt::{Handler, ServiceHandler};
+use self::catch_panic::answered;
 #[cfg(feature = "cron")]
 pub(crate) use self::catch_panic::caught;
-use self::catch_panic::answered;
 use self::claim::Queue;
 pub use self::health::{Health, LoopHealth};
 use self::health::{Pulse, Pulses};

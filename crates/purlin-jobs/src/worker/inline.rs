@@ -210,15 +210,16 @@ impl InlineRunner {
         lease: LeaseId,
         claimed: Claimed,
     ) -> Result<Ran, StoreError> {
-        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned();
         let attempt = Attempt {
             shared: Arc::clone(&self.shared),
             epoch: Arc::clone(epoch),
             lease,
             queue: queue.name.clone(),
             claimed,
-            active: self.shared.active(),
-            slot: slot.map_err(|_| unexpected("claim"))?,
+            active: self.shared.begin(),
+            room: room.map_err(|_| unexpected("claim"))?,
+            slots: Arc::new(Semaphore::new(1)),
         };
         attempt.run().await;
         let finished = self.finished.try_recv();
