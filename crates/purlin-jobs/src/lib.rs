@@ -51,6 +51,8 @@ pub use schedule::{Fire, Missed, Schedule};
 pub use scheduler::{ScheduleView, Scheduler};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{JobAdmin, JobStore, MemoryStore, TransactionalJobStore};

@@ -29,12 +29,16 @@
 //! moment ago. A job that is released or rescued stands where it would stand if it had been due when it was
 //! enqueued; one that is replayed, as if it were enqueued now.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod ear;
 mod memory;
 mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
 mod schedules;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -55,6 +59,8 @@ pub use self::records::{
     Promoted, Rescue, Rescued, Settled, Settlement, State, Wake,
 };
 pub use self::schedules::{Firing, ScheduleEntry, ScheduleList, ScheduleRow, ScheduleStore};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::{JobId, LeaseId, QueueName, WorkerId};

@@ -196,6 +196,50 @@ fn wrong_configuration_is_an_error_that_does_not_repeat_it() {
     }
 }
 
+/// Behind a command that blocks all that is sent on its connection waits.
+#[tokio::test]
+async fn a_handle_apart_has_a_connection_of_its_own() {
+    let Some(server) = TestRedis::create() else {
+        return;
+    };
+    let redis = RedisConfig::node(server.url()).open().unwrap();
+    assert_eq!(redis.timeout(), Duration::from_millis(500));
+    let apart = redis.apart().with_timeout(Duration::from_secs(60));
+    for handle in [&redis, &apart] {
+        let _: String = handle.query("ping", &cmd("PING")).await.unwrap();
+    }
+    let list = KeySpace::new(server.prefix()).unwrap().key("list");
+    let (mut pop, mut push) = (cmd("BLPOP"), cmd("RPUSH"));
+    pop.arg(&list).arg(0);
+    push.arg(&list).arg("v");
+    let (popped, pushed) = tokio::join!(
+        apart.query::<(String, String)>("pop", &pop),
+        redis.query::<i64>("push", &push),
+    );
+    assert_eq!(
+        (popped.unwrap(), pushed.unwrap()),
+        ((list.clone(), "v".to_owned()), 1)
+    );
+
+    let hasty = redis.apart().with_timeout(Duration::from_millis(50));
+    let error = hasty.query::<Option<(String, String)>>("pop", &pop).await;
+    assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Timeout);
+}
+
+/// The driver has no limit of its own.
+#[tokio::test]
+async fn a_cluster_may_block_for_long() {
+    let Some(cluster) = RedisCluster::start() else {
+        return;
+    };
+    let redis = RedisConfig::cluster(cluster.urls()).open().unwrap();
+    let apart = redis.apart().with_timeout(Duration::from_secs(60));
+    let mut pop = cmd("BLPOP");
+    pop.arg("list").arg(2);
+    let popped: Option<(String, String)> = apart.query("pop", &pop).await.unwrap();
+    assert_eq!(popped, None);
+}
+
 #[test]
 fn calls_can_be_spawned() {
     fn assert_send<T: Send>(_: &T) {}

@@ -46,7 +46,7 @@ impl JobContext {
     /// # Errors
     ///
     /// The message has more than 1 024 bytes; or the store keeps no progress.
-    pub fn report_progress(&self, progress: Progress) -> Result<(), NoteError> {
+    pub fn report_progress(&self, progress: &Progress) -> Result<(), NoteError> {
         self.note_store()?;
         if progress.message.len() > MAX_MESSAGE_BYTES {
             return Err(NoteError::TooLarge {
@@ -56,13 +56,7 @@ impl JobContext {
             });
         }
         let job = self.info.id;
-        let stored = seal(
-            &self.desk.codec,
-            Label::Progress,
-            job,
-            &progress,
-            usize::MAX,
-        )?;
+        let stored = seal(&self.desk.codec, Label::Progress, job, progress, usize::MAX)?;
         self.desk.report(stored);
         Ok(())
     }

@@ -23,7 +23,7 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::listen::{Deaf, Ear};
+use self::listen::Deaf;
 use self::low_water::LowWater;
 use self::sql::{BATCH, Statements};
 use super::{
@@ -462,7 +462,7 @@ impl JobStore for PostgresStore {
         if !self.listens || !self.is_session() {
             return Ok(Box::new(Deaf));
         }
-        let listens = Ear::new(&self.pool, self.channel.to_string(), queues);
+        let listens = listen::ear(&self.pool, self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
     }

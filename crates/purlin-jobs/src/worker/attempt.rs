@@ -297,9 +297,11 @@ fn judge(
         (_, Some(Cancellation::Requested)) => Outcome::Cancelled,
         (Verdict::Snooze { after }, _) => Outcome::Snooze { after },
         (Verdict::Await { up_to, signals }, _) => Outcome::Await { up_to, signals },
-        // The store finds it stale, which is then told.
-        (Verdict::Lost, _) => Outcome::Release,
-        (Verdict::Retry { .. } | Verdict::Cancel, Some(Cancellation::Shutdown)) => Outcome::Release,
+        // What is lost the store finds stale, which is then told.
+        (Verdict::Lost, _)
+        | (Verdict::Retry { .. } | Verdict::Cancel, Some(Cancellation::Shutdown)) => {
+            Outcome::Release
+        }
         (Verdict::Cancel, _) => Outcome::Cancelled,
         (Verdict::Retry { after, error }, _) => fail(error_text(error.as_ref()), after),
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use purlin_jobs::store::{Note, NoteKind, NoteStore as _, Noted, Settled};
+use bytes::Bytes;
+use purlin_jobs::store::{
+    JobAdmin as _, Note, NoteKind, NoteStore as _, Noted, Outcome, Settled, Signalled, State,
+};
 use purlin_jobs::{
     Backoff, Emptied, Job, JobContext, JobError, JobStore as _, Jobs, PostgresStore,
     TransactionalJobStore as _, Worker, handler_fn,
@@ -10,7 +13,7 @@ use purlin_jobs::{
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
-use crate::harness::{Db, HOUR, MINUTE, claim, done, job, worker};
+use crate::harness::{Db, HOUR, MINUTE, claim, done, job, leased, settlement, worker};
 
 #[derive(Serialize, Deserialize)]
 struct Charge;
@@ -98,4 +101,38 @@ async fn a_step_in_a_transaction_holds_up_no_other_job() {
     work.commit().await.unwrap();
     let settled = store.settle(lease, &done([ids[0]])).await.unwrap();
     assert_eq!(settled, [Settled::Applied]);
+}
+
+/// As by a promotion whose connection is cut before it commits.
+#[tokio::test]
+async fn a_signal_outlasts_whoever_moves_the_job_and_gives_up() {
+    let Some(db) = Db::create().await else {
+        return;
+    };
+    let store = &db.store;
+    let (lease, id) = leased(store, job()).await;
+    let wait = Note {
+        kind: NoteKind::Wait,
+        name: "approved".to_owned(),
+        value: None,
+        due_in: Some(HOUR),
+    };
+    store.note(lease, id, &wait).await.unwrap();
+    let (up_to, signals) = (HOUR, 0);
+    let parked = settlement(id, Outcome::Await { up_to, signals });
+    store.settle(lease, &parked).await.unwrap();
+
+    let mut other = db.pool.begin().await.unwrap();
+    let moved = sqlx::query("delete from purlin_jobs_scheduled");
+    assert_eq!(moved.execute(&mut *other).await.unwrap().rows_affected(), 1);
+    let inside = store.clone();
+    let signal = async move { inside.signal(id, "approved", &Bytes::new()).await };
+    let signal = tokio::spawn(signal);
+    while store.recall(id).await.unwrap().unwrap().signals == 0 {
+        tokio::task::yield_now().await;
+    }
+    other.rollback().await.unwrap();
+    assert_eq!(signal.await.unwrap().unwrap(), Signalled::Sent);
+    let awake = store.get(id).await.unwrap().unwrap();
+    assert_eq!(awake.state, State::Ready);
 }

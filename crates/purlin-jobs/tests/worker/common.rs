@@ -453,3 +453,23 @@ pub(crate) async fn enqueue(store: &Store, job: impl Into<NewJob>) -> JobId {
 pub(crate) fn probe(number: u32) -> NewJob {
     NewJob::new(&Probe { number })
 }
+
+pub(crate) const HOUR: Duration = secs(3600);
+
+pub(crate) fn jobs(store: &Store) -> Jobs<Store> {
+    Jobs::new(store.clone())
+}
+
+/// Runs one job by this handler, to its end.
+macro_rules! run {
+    ($store:expr, $log:expr, $until:expr, |$context:ident| $body:expr) => {{
+        use $crate::common::{enqueue, probe, start, worker};
+        let running = start(worker(&$store, &$log, move |_, $context: JobContext| $body));
+        let id = enqueue(&$store, probe(1)).await;
+        $log.has($until, 1).await;
+        running.end().await.unwrap();
+        id
+    }};
+}
+
+pub(crate) use run;

@@ -9,5 +9,6 @@ mod notes;
 mod outcomes;
 #[cfg(feature = "cron")]
 mod schedules;
+mod steps;
 mod thread;
 mod transactions;

@@ -1,11 +1,10 @@
-//! What handlers keep, report and remember, over the memory store in virtual time.
+//! What handlers keep and report, over the memory store in virtual time.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use purlin_jobs::store::{NoteKind, NoteStore as _, Signalled, State};
+use purlin_jobs::store::{NoteKind, NoteStore as _};
 use purlin_jobs::{
     JobContext, JobError, JobId, JobStore as _, Jobs, NoteError, PayloadCodec, Progress, Waited,
     handler_fn,
@@ -13,43 +12,9 @@ use purlin_jobs::{
 use tokio::time::{Instant, sleep};
 
 use crate::common::{
-    Fault, Log, Probe, Store, Transaction, bare_worker, enqueue, probe, secs, start, worker,
+    Fault, HOUR, Log, Probe, Store, Transaction, bare_worker, enqueue, jobs, probe, run, secs,
+    start, worker,
 };
-
-const HOUR: Duration = secs(3600);
-
-fn jobs(store: &Store) -> Jobs<Store> {
-    Jobs::new(store.clone())
-}
-
-/// How often each step was run.
-#[derive(Debug, Clone, Default)]
-struct Runs(Arc<Mutex<Vec<&'static str>>>);
-
-impl Runs {
-    fn count(&self, step: &str) -> usize {
-        let runs = self.0.lock().unwrap();
-        runs.iter().filter(|run| **run == step).count()
-    }
-
-    /// A step that takes a second.
-    async fn step<T>(&self, name: &'static str, value: T) -> Result<T, JobError> {
-        sleep(secs(1)).await;
-        self.0.lock().unwrap().push(name);
-        Ok(value)
-    }
-}
-
-/// Runs one job by this handler, to its end.
-macro_rules! run {
-    ($store:expr, $log:expr, $until:expr, |$context:ident| $body:expr) => {{
-        let running = start(worker(&$store, &$log, move |_, $context: JobContext| $body));
-        let id = enqueue(&$store, probe(1)).await;
-        $log.has($until, 1).await;
-        running.end().await.unwrap();
-        id
-    }};
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_result_is_kept_for_its_time() {
@@ -145,7 +110,7 @@ async fn progress_is_written_now_and_then_and_the_last_one_wins() {
     let running = start(worker(&store, &log, |_, context: JobContext| async move {
         for percent in 0..=100 {
             let progress = Progress::new(percent).with_message(format!("file {percent}"));
-            context.report_progress(progress)?;
+            context.report_progress(&progress)?;
             sleep(secs(1)).await;
         }
         sleep(secs(1)).await;
@@ -171,116 +136,14 @@ async fn what_was_reported_last_is_there_though_the_attempt_fails_at_once() {
     let (store, log) = (Store::new(), Log::default());
     store.fail("note", Fault::Refused, 1);
     let id = run!(store, log, "retried 1", |context| async move {
-        context.report_progress(Progress::new(10))?;
+        context.report_progress(&Progress::new(10))?;
         sleep(secs(1)).await;
-        context.report_progress(Progress::new(20))?;
+        context.report_progress(&Progress::new(20))?;
         Err(JobError::retry("it did not work"))
     });
     assert_eq!(log.count("store_failed progress"), 1);
     let last = jobs(&store).progress(id).await.unwrap().unwrap();
     assert_eq!(last.percent, 20);
-}
-
-/// A failure, a snooze, a crash, a store that is away and an answer that is lost.
-#[tokio::test(start_paused = true)]
-async fn a_step_that_is_finished_is_not_run_again() {
-    let (store, log, runs) = (Store::new(), Log::default(), Runs::default());
-    let inside = runs.clone();
-    let attempts = Arc::new(AtomicU32::new(0));
-    let handler = move |_, context: JobContext| {
-        let (runs, attempts) = (inside.clone(), Arc::clone(&attempts));
-        async move {
-            let attempt = attempts.fetch_add(1, Ordering::Relaxed);
-            let number = context
-                .step("charge", || runs.step("charge", 7_u32))
-                .await?;
-            match attempt {
-                0 => return Err(JobError::retry("it did not work")),
-                1 => return Err(JobError::snooze(secs(5))),
-                2 => std::future::pending::<()>().await,
-                _ => {}
-            }
-            let text = context
-                .step("mail", || runs.step("mail", format!("number {number}")))
-                .await?;
-            context.keep_result(&text, HOUR)?;
-            Ok(())
-        }
-    };
-    store.fail("note", Fault::Refused, 3);
-    let dies = start(worker(&store, &log, handler.clone()));
-    let id = enqueue(&store, probe(1)).await;
-    log.has("started 2", 2).await;
-    sleep(secs(2)).await;
-    dies.kill().await;
-    store.fail("note", Fault::ReplyLost, 1);
-    store.fail("recall", Fault::Refused, 2);
-    let lives = start(worker(&store, &log, handler));
-    log.has("done 2", 1).await;
-    assert_eq!((runs.count("charge"), runs.count("mail")), (1, 1));
-    let kept = jobs(&store).result::<String>(id).await.unwrap();
-    assert_eq!(kept.as_deref(), Some("number 7"));
-    lives.end().await.unwrap();
-}
-
-/// The process dies at any moment: what is recorded is not run again, and what is not is run at most once more for each death.
-#[tokio::test(start_paused = true)]
-async fn whenever_the_worker_dies_no_recorded_step_is_run_again() {
-    const STEPS: [&str; 3] = ["reserve", "charge", "mail"];
-    for quarters in 0..16 {
-        let (store, log, runs) = (Store::new(), Log::default(), Runs::default());
-        let inside = runs.clone();
-        let handler = move |_, context: JobContext| {
-            let runs = inside.clone();
-            async move {
-                for name in STEPS {
-                    context.step(name, || runs.step(name, ())).await?;
-                    sleep(Duration::from_millis(250)).await;
-                }
-                Ok(())
-            }
-        };
-        store.fail("note", Fault::ReplySlow, u32::MAX);
-        let dies = start(worker(&store, &log, handler.clone()));
-        let id = enqueue(&store, probe(1)).await;
-        log.has("started 1", 1).await;
-        sleep(Duration::from_millis(10) + Duration::from_millis(250) * quarters).await;
-        dies.kill().await;
-        let recorded = store.inner.recall(id).await.unwrap().unwrap_or_default();
-        let recorded: Vec<_> = recorded.notes.into_iter().map(|note| note.name).collect();
-        let before: Vec<_> = STEPS.iter().map(|name| runs.count(name)).collect();
-        store.heal();
-        let lives = start(worker(&store, &log, handler));
-        log.has("done 1", 1).await;
-        for (name, before) in STEPS.iter().zip(before) {
-            let again = runs.count(name) - before;
-            let expected = usize::from(!recorded.iter().any(|it| it == name));
-            assert_eq!(again, expected, "{name} of {recorded:?} at {quarters}");
-        }
-        lives.end().await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_step_that_fails_is_run_again() {
-    let (store, log, runs) = (Store::new(), Log::default(), Runs::default());
-    let inside = runs.clone();
-    run!(store, log, "done 2", |context| {
-        let runs = inside.clone();
-        async move {
-            let attempt = context.info().attempt;
-            context
-                .step("charge", || async {
-                    runs.step("charge", ()).await?;
-                    if attempt == 1 {
-                        return Err(JobError::retry("no money"));
-                    }
-                    Ok(())
-                })
-                .await
-        }
-    });
-    assert_eq!(runs.count("charge"), 2);
 }
 
 /// What was wrong is visible, and nothing of what is kept.
@@ -328,7 +191,7 @@ async fn misuse_is_a_failure_that_says_what_is_wrong() {
             |context| {
                 Box::pin(async move {
                     let progress = Progress::new(1).with_message("x".repeat(1_025));
-                    Ok(context.report_progress(progress)?)
+                    Ok(context.report_progress(&progress)?)
                 })
             },
             "the message of a progress has 1025 bytes, and 1024 is the limit; keep where it can be found",
@@ -360,148 +223,6 @@ async fn misuse_is_a_failure_that_says_what_is_wrong() {
         log.has(attempt, 1).await;
         let failure = store.view(id).await.unwrap().failure.unwrap();
         assert_eq!(failure.error, expected);
-        running.end().await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_zombie_records_nothing_and_ends_as_lost() {
-    let (store, log) = (Store::new(), Log::default());
-    let (inside, told) = (store.clone(), Arc::new(Mutex::new(Vec::new())));
-    let errors = Arc::clone(&told);
-    run!(store, log, "done 1", |context| {
-        let (store, errors) = (inside.clone(), Arc::clone(&errors));
-        async move {
-            if log_first(&errors) {
-                store.fail("note", Fault::TakenAway, 1);
-            }
-            let stepped = context.step("charge", async || Ok(())).await;
-            errors.lock().unwrap().push(format!("{stepped:?}"));
-            stepped
-        }
-    });
-    assert_eq!(*told.lock().unwrap(), ["Err(Lost)", "Ok(())"]);
-    assert_eq!((log.count("stale 1"), log.count("retried 1")), (1, 0));
-}
-
-fn log_first(errors: &Mutex<Vec<String>>) -> bool {
-    errors.lock().unwrap().is_empty()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sleep_takes_no_slot_and_spends_no_attempt() {
-    let (store, log) = (Store::new(), Log::default());
-    let begun = Instant::now();
-    let started = Arc::new(AtomicU32::new(0));
-    let counted = Arc::clone(&started);
-    let running = start(worker(&store, &log, move |_, context: JobContext| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            context.sleep("cool-off", HOUR).await?;
-            context.sleep("again", Duration::from_millis(1_500)).await?;
-            Ok(())
-        }
-    }));
-    let id = enqueue(&store, probe(1)).await;
-    log.has("snoozed 1", 1).await;
-    sleep(secs(60)).await;
-    let sleeping = store.view(id).await.unwrap();
-    assert_eq!((sleeping.state, sleeping.failures), (State::Scheduled, 0));
-    // Whoever wakes it too early lets it sleep on.
-    purlin_jobs::JobAdmin::replay(&store.inner, id)
-        .await
-        .unwrap();
-    log.has("snoozed 1", 2).await;
-    log.has("done 1", 1).await;
-    let took = begun.elapsed();
-    assert!(took >= HOUR + Duration::from_millis(1_500), "{took:?}");
-    assert!(took <= HOUR + secs(5), "{took:?}");
-    assert_eq!(started.load(Ordering::Relaxed), 4);
-    running.end().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_signal_is_waited_for() {
-    for early in [true, false] {
-        let (store, log) = (Store::new(), Log::default());
-        let begun = Instant::now();
-        let running = start(worker(&store, &log, |_, context: JobContext| async move {
-            let approved = context.wait_for_signal::<String>("approved", HOUR).await?;
-            if context.info().attempt == 1 {
-                return Err(JobError::retry("the next one gets it too"));
-            }
-            context.keep_result(&approved, HOUR)?;
-            Ok(())
-        }));
-        let id = probe(1).id();
-        let job = probe(1)
-            .with_id(id)
-            .with(|o| o.with_delay(secs(if early { 5 } else { 0 })));
-        enqueue(&store, job).await;
-        let jobs = jobs(&store);
-        if !early {
-            log.has("snoozed 1", 1).await;
-            sleep(secs(60)).await;
-        }
-        let told = jobs.signal(id, "approved", "by Ada").await.unwrap();
-        assert_eq!(told, Signalled::Sent);
-        let told = jobs.signal(id, "approved", "by Bob").await.unwrap();
-        assert_eq!(told, Signalled::Existing);
-        log.has("done 2", 1).await;
-        let kept = jobs.result::<Option<String>>(id).await.unwrap();
-        assert_eq!(kept, Some(Some("by Ada".to_owned())));
-        assert_eq!(log.count("snoozed 1"), usize::from(!early));
-        assert!(begun.elapsed() < secs(100), "as soon as it has come");
-        let told = jobs.signal(id, "approved", "too late").await.unwrap();
-        assert_eq!(told, Signalled::Unknown);
-        running.end().await.unwrap();
-    }
-}
-
-/// And every later attempt waits in vain too.
-#[tokio::test(start_paused = true)]
-async fn a_signal_that_does_not_come_is_none() {
-    let (store, log) = (Store::new(), Log::default());
-    let begun = Instant::now();
-    let running = start(worker(&store, &log, |_, context: JobContext| async move {
-        let approved = context.wait_for_signal::<u8>("approved", HOUR).await?;
-        if context.info().attempt == 1 {
-            return Err(JobError::retry("once more"));
-        }
-        context.keep_result(&approved, HOUR)?;
-        Ok(())
-    }));
-    let id = enqueue(&store, probe(1)).await;
-    log.has("retried 1", 1).await;
-    assert!(begun.elapsed() >= HOUR);
-    let jobs = jobs(&store);
-    let late = jobs.signal(id, "approved", &1).await.unwrap();
-    assert_eq!(late, Signalled::Existing);
-    log.has("done 2", 1).await;
-    assert_eq!(jobs.result::<Option<u8>>(id).await.unwrap(), Some(None));
-    running.end().await.unwrap();
-}
-
-/// It is sent in each moment of the attempt that begins to wait.
-#[tokio::test(start_paused = true)]
-async fn a_signal_is_not_lost_to_the_wait_that_begins() {
-    for eighths in 0..40 {
-        let (store, log) = (Store::new(), Log::default());
-        for call in ["recall", "note", "settle"] {
-            store.fail(call, Fault::ReplySlow, 1);
-        }
-        let running = start(worker(&store, &log, |_, context: JobContext| async move {
-            let approved = context.wait_for_signal::<u8>("approved", HOUR).await?;
-            assert_eq!(approved, Some(1));
-            Ok(())
-        }));
-        let begun = Instant::now();
-        let id = enqueue(&store, probe(1)).await;
-        sleep(Duration::from_millis(125) * eighths + Duration::from_millis(1)).await;
-        let sent = jobs(&store).signal(id, "approved", &1).await.unwrap();
-        assert_eq!(sent, Signalled::Sent);
-        log.has("done 1", 1).await;
-        assert!(begun.elapsed() < secs(60), "at {eighths}");
         running.end().await.unwrap();
     }
 }
@@ -538,7 +259,7 @@ async fn whatever_is_kept_goes_through_the_codec() {
             .step("charge", async || Ok("a secret".to_owned()))
             .await
             .map(drop)?;
-        context.report_progress(Progress::new(1).with_message("a secret"))?;
+        context.report_progress(&Progress::new(1).with_message("a secret"))?;
         let signal = context.wait_for_signal::<String>("approved", HOUR).await?;
         assert_eq!(signal.as_deref(), Some("a secret"));
         assert!(!format!("{context:?}").contains("secret"));
@@ -590,7 +311,7 @@ async fn a_store_without_the_power_says_so() {
     let id = run!(store, log, "retried 1", |context| async move {
         let errors = [
             context.keep_result("a", HOUR).unwrap_err(),
-            context.report_progress(Progress::new(1)).unwrap_err(),
+            context.report_progress(&Progress::new(1)).unwrap_err(),
         ];
         for error in errors {
             let NoteError::Store(error) = error else {

@@ -7,7 +7,7 @@ use deadpool_redis::redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind,
 };
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{self, BoxFuture};
 
 use crate::redis::connection::{Connection, Source};
 use crate::redis::error::needs_new_connection;
@@ -21,7 +21,7 @@ const STORE: &str = "redis";
 /// other end has gone without a word. One slow answer is no reason to throw it away.
 const UNANSWERED_LIMIT: u32 = 3;
 
-type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
+type Connecting = future::Shared<BoxFuture<'static, RedisResult<Connection>>>;
 
 /// Redis, as blocks use it: one shared connection, made by the first call, that carries all calls
 /// side by side. A clone is the same handle.
@@ -32,11 +32,13 @@ type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
 /// - The call that notices fails with [`Unavailable`](StoreErrorKind::Unavailable) and is not
 ///   repeated: nobody knows whether the server executed it. The next call connects anew.
 #[derive(Clone)]
-pub struct RedisHandle(Arc<Inner>);
-
-struct Inner {
-    source: Arc<Source>,
+pub struct RedisHandle {
+    shared: Arc<Shared>,
     timeout: Duration,
+}
+
+struct Shared {
+    source: Arc<Source>,
     state: Mutex<State>,
 }
 
@@ -75,12 +77,36 @@ impl Request<'_> {
 
 impl RedisHandle {
     pub(super) fn new(source: Source, timeout: Duration) -> Self {
-        let state = Mutex::new(State::default());
-        Self(Arc::new(Inner {
-            source: Arc::new(source),
+        Self::on(Arc::new(source), timeout)
+    }
+
+    fn on(source: Arc<Source>, timeout: Duration) -> Self {
+        let state = Mutex::default();
+        Self {
+            shared: Arc::new(Shared { source, state }),
             timeout,
-            state,
-        }))
+        }
+    }
+
+    /// A handle on the same servers with a connection of its own, which its first call makes: for
+    /// commands that block, since all that is sent after one on its connection waits for it, and for
+    /// another runtime, since a connection ends with the one that it was made in.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::on(Arc::clone(&self.shared.source), self.timeout)
+    }
+
+    /// How long one call may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The same connection, with another deadline for each call of this handle.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Sends one command and reads its answer. One round trip.
@@ -165,7 +191,7 @@ impl RedisHandle {
         work: impl AsyncFnOnce(&Live) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
         let mut used = None;
-        let result = deadline(STORE, operation, self.0.timeout, async {
+        let result = deadline(STORE, operation, self.timeout, async {
             let live = match begun_on {
                 Some(live) => live,
                 None => self.live().await?,
@@ -233,7 +259,7 @@ impl RedisHandle {
     }
 
     fn connecting(&self) -> Connecting {
-        let source = Arc::clone(&self.0.source);
+        let source = Arc::clone(&self.shared.source);
         async move { source.connect().await }.boxed().shared()
     }
 
@@ -259,7 +285,10 @@ impl RedisHandle {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,7 +296,7 @@ impl fmt::Debug for RedisHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The driver's own `Debug` would show the address, user and password included.
         f.debug_struct("RedisHandle")
-            .field("timeout", &self.0.timeout)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,3 @@
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,13 +6,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::QueueName;
+use crate::store::ear::{Ear, RECONNECT_DELAY};
 use crate::store::{Wake, Wakeups};
-
-/// How long it is until a lost connection is made again, once that has failed.
-const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Where the jobs of one schema are told of. A digest, since a name of Postgres has 63 bytes at most, and
 /// so may that of the schema.
@@ -36,43 +31,33 @@ impl Wakeups for Deaf {
     }
 }
 
-/// Hears notifications on a connection of its own, which a task keeps.
-pub(super) struct Ear {
-    heard: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Ear {
-    /// Listens once this returns.
-    pub(super) async fn new(
-        pool: &PgPool,
-        channel: String,
-        queues: &[QueueName],
-    ) -> Result<Self, sqlx::Error> {
-        let single = super::single(pool);
-        let first = listen(&single, &channel).await?;
-        let heard = Arc::new(Notify::new());
-        let (queues, told) = (queues.to_vec(), Arc::clone(&heard));
-        let task = tokio::spawn(async move {
-            let mut listener = first;
-            loop {
-                hear(&mut listener, &queues, &told).await;
-                drop(listener);
-                listener = loop {
-                    match listen(&single, &channel).await {
-                        Ok(listener) => break listener,
-                        Err(error) => {
-                            tracing::warn!(%error, "jobs are polled for: listening has failed");
-                            tokio::time::sleep(RECONNECT_DELAY).await;
-                        }
+/// Hears notifications. Listens once this returns.
+pub(super) async fn ear(
+    pool: &PgPool,
+    channel: String,
+    queues: &[QueueName],
+) -> Result<Ear, sqlx::Error> {
+    let single = super::single(pool);
+    let first = listen(&single, &channel).await?;
+    let queues = queues.to_vec();
+    Ok(Ear::new(async move |told| {
+        let mut listener = first;
+        loop {
+            hear(&mut listener, &queues, &told).await;
+            drop(listener);
+            listener = loop {
+                match listen(&single, &channel).await {
+                    Ok(listener) => break listener,
+                    Err(error) => {
+                        tracing::warn!(%error, "jobs are polled for: listening has failed");
+                        tokio::time::sleep(RECONNECT_DELAY).await;
                     }
-                };
-                // What was told meanwhile was not heard.
-                told.notify_one();
-            }
-        });
-        Ok(Self { heard, task })
-    }
+                }
+            };
+            // What was told meanwhile was not heard.
+            told.notify_one();
+        }
+    }))
 }
 
 async fn listen(pool: &PgPool, channel: &str) -> Result<PgListener, sqlx::Error> {
@@ -90,27 +75,5 @@ async fn hear(listener: &mut PgListener, queues: &[QueueName], told: &Notify) {
         if queue.is_empty() || queues.iter().any(|own| own.as_str() == queue) {
             told.notify_one();
         }
-    }
-}
-
-#[async_trait]
-impl Wakeups for Ear {
-    async fn next(&mut self, up_to: Duration) -> Wake {
-        match tokio::time::timeout(up_to, self.heard.notified()).await {
-            Ok(()) => Wake::Jobs,
-            Err(_) => Wake::Elapsed,
-        }
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl fmt::Debug for Ear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ear").finish_non_exhaustive()
     }
 }

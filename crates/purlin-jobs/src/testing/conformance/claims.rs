@@ -33,7 +33,7 @@ pub async fn a_claim_takes_the_kinds_that_are_known(h: &impl Harness) {
     let mut claim = worker.claim_of(2);
     claim.kinds.clear();
     assert_eq!(worker.make(&claim).await.ids(), []);
-    claim.kinds = vec!["none".to_owned(), "a".to_owned(), "b".to_owned()];
+    claim.kinds = ["none", "a", "b", "a"].map(ToOwned::to_owned).to_vec();
     assert_eq!(worker.make(&claim).await.ids(), [a, b]);
     assert_eq!(counts(&store).await, [1_200, 0, 2, 0, 0]);
 }
