@@ -156,10 +156,10 @@ impl Life {
         }
         match slow {
             None if !health.is_healthy() => {
-                world.violated(format!("it is well, but says {health:?} (I9)"))
+                world.violated(format!("it is well, but says {health:?} (I9)"));
             }
             Some((since, None)) if !health.is_healthy() && now - since > long => {
-                self.killed.notify_one()
+                self.killed.notify_one();
             }
             _ => {}
         }
