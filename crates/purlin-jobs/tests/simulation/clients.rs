@@ -117,6 +117,11 @@ pub(crate) async fn operator(world: Arc<World>, number: u64) {
         // What it says is compared where it is said.
         let _ = timeout(patience, operate(&world, &store)).await;
     }
+}
+
+/// Lets claims from all queues go on.
+pub(crate) async fn resume_all(world: &Arc<World>) {
+    let store = client_store(world, 99);
     for n in 0..2 {
         while store.resume(&queue(n)).await.is_err() {}
     }

@@ -3,6 +3,10 @@
 //!
 //! A seed that fails is printed with the command that runs it again and prints what happened.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what somebody asks for by hand is printed"
+)]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod checked;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use purlin_jobs::testing::SeededIds;
 use tokio::time::sleep;
 
-use crate::clients::{client, operator, probe};
+use crate::clients::{client, operator, probe, resume_all};
 use crate::life::live;
 use crate::world::{Phase, World};
 
@@ -71,8 +71,9 @@ async fn history(world: &Arc<World>) {
     .await;
     world.enter(Phase::Calm);
     operator.await.unwrap();
-    // Longer than the longest life that began before.
+    // Longer than the longest life that began before, and than a call of it may be late.
     sleep(Duration::from_secs(60)).await;
+    resume_all(world).await;
     // I1: all that was confirmed comes to an end.
     wait(world, "jobs are left", |world| {
         world.with_model(|model| model.live()) == 0

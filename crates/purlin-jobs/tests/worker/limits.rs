@@ -31,7 +31,7 @@ async fn takes_two_seconds(store: &Store, log: &Log) {
     );
     let calls = ["promote", "claim"].map(|call| store.calls(call));
     assert!(calls.iter().all(|calls| *calls <= 6 * JOBS), "{calls:?}");
-    running.end().await.unwrap();
+    running.end().await.expect("it ends well");
 }
 
 #[tokio::test(start_paused = true)]

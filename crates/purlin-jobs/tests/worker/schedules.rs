@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use purlin_jobs::store::{ScheduleEntry, ScheduleStore as _};
@@ -179,7 +179,7 @@ async fn a_schedule_whose_job_cannot_be_made_stops_no_other_and_is_tried_again()
     let (store, log, ran) = (Store::new(), Log::default(), Ran::default());
     let left = Arc::new(Mutex::new(3));
     let broken = Schedule::new("broken", Cron::new("*/5 * * * *").unwrap(), move |fire| {
-        let mut left = left.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
         *left -= 1;
         assert!(*left < 0, "no job yet");
         Report { fire: fire.clone() }

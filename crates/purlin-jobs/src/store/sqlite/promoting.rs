@@ -60,6 +60,7 @@ pub(super) async fn promote(
 const GROUPS: u32 = 1_000;
 
 /// What is due next.
+#[derive(Clone, Copy)]
 struct Next {
     job: Option<Micros>,
     group: Option<Micros>,

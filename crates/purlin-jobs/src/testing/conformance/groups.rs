@@ -316,12 +316,12 @@ pub async fn the_last_declaration_holds(h: &impl Harness) {
 /// Until he takes them back.
 pub async fn what_an_operator_sets_stands_above_declarations(h: &impl Harness) {
     let store = h.store();
-    let one = Some(Limits::new().with_at_most(1));
-    ok(limits(&store).limit_group(GROUP, one).await);
+    let one = Limits::new().with_at_most(1);
+    ok(limits(&store).limit_group(GROUP, Some(one)).await);
     add_some(&store, 4, || at_most(3)).await;
     assert_eq!(line(&store).await, (3, 1));
     let known = group(&store).await.expect("it has jobs");
-    assert_eq!((known.limits, known.is_set), (one.unwrap(), true));
+    assert_eq!((known.limits, known.is_set), (one, true));
     let two = Some(Limits::new().with_at_most(2));
     ok(limits(&store).limit_group(GROUP, two).await);
     assert_eq!(line(&store).await, (2, 2));
@@ -559,21 +559,24 @@ pub async fn many_workers_never_run_more_of_a_group_than_it_may(h: &impl Harness
     const GROUPS: usize = 3;
     const EACH: usize = 12;
     let of_group = |n: usize| {
-        let most = u32::try_from(n).unwrap() + 1;
+        let most = [1, 2, 3][n];
         of(Group::new(format!("group {n}")).with_at_most(most))
     };
     let store = h.store();
-    let group_of: std::sync::Mutex<HashMap<JobId, usize>> = std::sync::Mutex::default();
-    let group_of = std::sync::Arc::new(group_of);
+    let group_of = std::sync::Arc::<std::sync::Mutex<HashMap<JobId, usize>>>::default();
+    let know = |group_of: &std::sync::Mutex<HashMap<JobId, usize>>, id| {
+        group_of.lock().expect("nobody panics with it")[&id]
+    };
     let running: std::sync::Arc<[AtomicI64; GROUPS]> = std::sync::Arc::default();
     let ended = std::sync::Arc::new(AtomicU32::new(0));
-    let all = u32::try_from(WORKERS * EACH).unwrap();
+    let all = u32::try_from(WORKERS * EACH).expect("they are few");
     let work = at_once(h, WORKERS, |n, store| {
         let (group_of, running, ended) = (group_of.clone(), running.clone(), ended.clone());
         async move {
             let entries: Vec<_> = (0..EACH).map(|m| of_group((n + m) % GROUPS)).collect();
             for (m, entry) in entries.iter().enumerate() {
-                group_of.lock().unwrap().insert(entry.id, (n + m) % GROUPS);
+                let mut known = group_of.lock().expect("nobody panics with it");
+                known.insert(entry.id, (n + m) % GROUPS);
             }
             for two in entries.chunks(2) {
                 ok(store.enqueue(two).await);
@@ -584,13 +587,13 @@ pub async fn many_workers_never_run_more_of_a_group_than_it_may(h: &impl Harness
                 round += 1;
                 let batch = worker.claim(1 + (round % 4) as u16).await;
                 for id in batch.ids() {
-                    let group = group_of.lock().unwrap()[&id];
+                    let group = know(&group_of, id);
                     let now = running[group].fetch_add(1, Ordering::SeqCst) + 1;
                     assert!(now <= group as i64 + 1, "{now} of group {group} run");
                 }
                 tokio::task::yield_now().await;
                 for id in batch.ids() {
-                    let group = group_of.lock().unwrap()[&id];
+                    let group = know(&group_of, id);
                     running[group].fetch_sub(1, Ordering::SeqCst);
                 }
                 worker = end(batch, worker, round, &ended).await;
