@@ -41,6 +41,10 @@ mod schedules {
     purlin_jobs::schedule_conformance!(super::memory());
 }
 
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::memory());
+}
+
 mod limits {
     purlin_jobs::limit_store_conformance!(super::memory());
 }

@@ -4,7 +4,7 @@ use super::bench::{HOUR, MINUTE, Store, Worker, add, discard, job, job_with, ok,
 use super::flows::{Ending, after};
 use super::{Harness, TransactionalHarness};
 use crate::store::{Entry, On, Outcome, Settled, State};
-use crate::{Group, LimitStore as _, TransactionalJobStore as _};
+use crate::{Group, TransactionalJobStore as _};
 
 const GROUP: &str = "tenant:42";
 
@@ -39,13 +39,20 @@ pub async fn a_child_stands_in_the_line_of_its_group(h: &impl Harness) {
     let [one, other] = [0; 2].map(|_| of_group(after(&[&parent], On::Done)));
     let flow = [parent.clone(), one.clone(), other.clone()];
     ok(store.enqueue(&flow).await);
-    assert_eq!(states(&store, [&one, &other]).await, [Some(State::Blocked); 2]);
+    assert_eq!(
+        states(&store, [&one, &other]).await,
+        [Some(State::Blocked); 2]
+    );
     assert_eq!(line(&store).await.unwrap_or_default(), (0, 0));
     let worker = Worker::join(&store).await;
     worker.claim(9).await.end(Outcome::Done).await;
     assert_eq!(line(&store).await, Some((1, 1)));
     let first = worker.claim(9).await;
-    let last = if first.job().id == one.id { &other } else { &one };
+    let last = if first.job().id == one.id {
+        &other
+    } else {
+        &one
+    };
     assert_eq!(state(&store, last.id).await, Some(State::Held));
     assert_eq!(first.job().parents.done, 1);
     first.end(Outcome::Done).await;
@@ -84,7 +91,9 @@ pub async fn the_slot_of_a_parent_passes_to_its_child(h: &impl Harness) {
     for ending in Ending::ALL {
         let parent = of_group(job());
         let [child, below] = [&parent; 2].map(|above| of_group(after(&[above], On::Ended)));
-        ok(store.enqueue(&[parent.clone(), child.clone(), below.clone()]).await);
+        ok(store
+            .enqueue(&[parent.clone(), child.clone(), below.clone()])
+            .await);
         assert_eq!(line(&store).await, Some((0, 1)), "{ending:?}");
         ending.end(h, parent.id).await;
         assert_eq!(line(&store).await, Some((1, 1)), "{ending:?}");
