@@ -15,7 +15,7 @@ use purlin_jobs::store::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, On, Outcome, Page, Parent,
     Promoted, Rescue, Rescued, Settled, Settlement, State,
 };
-use purlin_jobs::testing::conformance::Harness;
+use purlin_jobs::testing::conformance::{Harness, start};
 use purlin_jobs::{
     Group, JobAdmin, JobId, LeaseId, MemoryStore, Options, Priority, QueueName, Rate, Unique,
     WorkerId,
@@ -548,9 +548,11 @@ fn outcome(end: &End, apart: Duration) -> Outcome {
     }
 }
 
-/// To the tick.
+/// To the tick, since the clock began.
 fn about(at: SystemTime) -> SystemTime {
-    from_unix_micros(unix_micros(at) / 10 * 10).unwrap()
+    let micros = unix_micros(at);
+    let since = micros - unix_micros(start());
+    from_unix_micros(micros - since.rem_euclid(10)).unwrap()
 }
 
 async fn see(store: &dyn JobAdmin) -> Result<Seen, TestCaseError> {
