@@ -1,7 +1,7 @@
 //! Jobs that are added.
 
 use std::collections::{HashMap, HashSet};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use purlin_store::{StoreError, deadline};
@@ -241,7 +241,10 @@ impl PostgresStore {
                 verdicts.insert(index, verdict);
                 if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
                     added.insert(id);
-                    if let Some(unique) = jobs[index].options.unique {
+                    // A period that is over at once excludes nobody.
+                    if let Some(unique) = jobs[index].options.unique
+                        && unique.span != Span::For(Duration::ZERO)
+                    {
                         holders.insert(unique.key, id);
                     }
                 }
