@@ -2,7 +2,6 @@
 
 // The guide is laid out for reading.
 #![cfg_attr(rustfmt, rustfmt_skip)]
-#![expect(clippy::unwrap_used, reason = "the helpers of a test are a test")]
 #![expect(clippy::print_stdout, reason = "the guide shows what to print")]
 
 use std::time::Duration;
