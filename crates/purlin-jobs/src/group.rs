@@ -141,6 +141,7 @@ impl Rate {
     }
 
     /// As a store has kept it.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn from_parts(interval_micros: i64, burst: i64) -> Self {
         let micros = u64::try_from(interval_micros).unwrap_or(1).max(1);
         Self {

@@ -1,12 +1,14 @@
-use std::collections::HashMap;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod hints;
+
 use std::fmt::Debug;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use purlin_store::StoreError;
-use tokio::time::Instant;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) use self::hints::Hints;
 use crate::{Limits, QueueName, Rate};
 
 /// How many jobs of a group that declares no limit are ready or leased at a time, unless a store is told
@@ -107,52 +109,5 @@ impl Standing {
         } else {
             None
         }
-    }
-}
-
-/// What calls through one handle have heard of rates.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-#[derive(Debug, Default)]
-pub(super) struct Hints(Mutex<Heard>);
-
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-#[derive(Debug, Default)]
-struct Heard {
-    more_at: HashMap<QueueName, Instant>,
-    admits_at: Option<Instant>,
-}
-
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-impl Hints {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a claim has found; `None` for a queue without a rate, and nothing to wait for when it is over.
-    pub(super) fn more_in(&self, queue: &QueueName, more_in: Option<Duration>) {
-        let more_in = more_in.filter(|more_in| !more_in.is_zero());
-        let more_at = more_in.and_then(|more_in| Instant::now().checked_add(more_in));
-        let mut heard = self.heard();
-        match more_at {
-            Some(more_at) => drop(heard.more_at.insert(queue.clone(), more_at)),
-            None => drop(heard.more_at.remove(queue)),
-        }
-    }
-
-    pub(super) fn next_of(&self, queue: &QueueName) -> Option<Duration> {
-        let more_at = *self.heard().more_at.get(queue)?;
-        Some(more_at.saturating_duration_since(Instant::now()))
-    }
-
-    pub(super) fn admits_in(&self, due_in: Duration) {
-        if let Some(at) = Instant::now().checked_add(due_in) {
-            let mut heard = self.heard();
-            heard.admits_at = Some(heard.admits_at.map_or(at, |known| known.min(at)));
-        }
-    }
-
-    pub(super) fn take_admits_in(&self) -> Option<Duration> {
-        let at = self.heard().admits_at.take()?;
-        Some(at.saturating_duration_since(Instant::now()))
     }
 }
