@@ -8,7 +8,7 @@ use purlin_store::StoreError;
 use tokio::sync::watch;
 
 pub(crate) use self::desk::Desk;
-use crate::store::Settled;
+use crate::store::{Settled, Tally};
 use crate::{JobId, LeaseId, QueueName, TransactionalJobStore};
 
 /// What is known of a job that runs.
@@ -33,6 +33,8 @@ pub struct JobInfo {
     pub enqueued_at: SystemTime,
     /// The `traceparent` of who enqueued it (W3C Trace Context, section 3.2).
     pub traceparent: Option<String>,
+    /// How the jobs have ended that it has waited for, in a [`Flow`](crate::Flow).
+    pub parents: Tally,
 }
 
 /// What a handler gets besides its job. Clones are of the same attempt.

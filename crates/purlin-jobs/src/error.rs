@@ -99,6 +99,15 @@ pub enum EnqueueError {
     /// The name of the kind is empty or longer than 128 bytes.
     #[error("the kind of a job must have 1 to 128 bytes")]
     Kind,
+    /// The steps of a workflow do not fit together.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The store keeps no dependencies between jobs.
+    #[error("the {store} store carries no flows")]
+    NoFlows {
+        /// Which store.
+        store: &'static str,
+    },
     /// The name of the group is empty, longer than 128 bytes, or has a NUL.
     #[error("the name of a group must have 1 to 128 bytes and no nul")]
     Group,
@@ -106,6 +115,32 @@ pub enum EnqueueError {
     /// it again under the same id to be sure.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The steps of a [`Workflow`](crate::Workflow) do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// Two steps have one name.
+    #[error("two steps of the workflow are named `{step}`")]
+    RepeatedStep {
+        /// The name.
+        step: String,
+    },
+    /// A step waits for one that is not there.
+    #[error("the step `{step}` waits for `{parent}`, which is no step of the workflow")]
+    UnknownStep {
+        /// The step that waits.
+        step: String,
+        /// For whom.
+        parent: String,
+    },
+    /// A step waits for itself, by way of others or not.
+    #[error("the step `{step}` waits for itself")]
+    Cycle {
+        /// One of those that do.
+        step: String,
+    },
 }
 
 /// Something was not kept with a job, or not read back. Nothing of what it holds is in here.

@@ -8,7 +8,7 @@ use purlin_store::{StoreError, StoreErrorKind};
 
 pub use self::notes::Waited;
 use crate::store::{Enqueued, Entry};
-use crate::{EnqueueError, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
+use crate::{EnqueueError, Flow, JobStore, NewJob, PayloadCodec, TransactionalJobStore};
 
 /// What enqueues jobs. Clones share the store.
 ///
@@ -144,6 +144,66 @@ impl<S: JobStore> Jobs<S> {
         Ok(self.store.enqueue_in(connection, &entries).await?)
     }
 
+    /// Adds jobs of which some wait for others: a [`Chain`](crate::Chain), a
+    /// [`Batch`](crate::Batch) or a [`Workflow`](crate::Workflow), all of it or nothing. Says for each job,
+    /// in the order in which they were given, what became of it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`enqueue`](Self::enqueue), and
+    /// [`EnqueueError::Flow`] when the steps do not fit together, [`EnqueueError::NoFlows`] when the store
+    /// keeps no dependencies, a [`Conflict`](purlin_store::StoreErrorKind::Conflict) when the id or
+    /// the unique key of a job that others wait for is taken. Nothing was added then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, all of it is there or nothing.
+    pub async fn enqueue_flow(&self, flow: impl Into<Flow>) -> Result<Vec<Enqueued>, EnqueueError> {
+        let flow = self.flow(flow.into())?;
+        let enqueued = self.store.enqueue(&flow.entries).await?;
+        flow.in_order(&enqueued)
+    }
+
+    /// Adds jobs of which some wait for others in the caller's transaction.
+    ///
+    /// # Errors
+    ///
+    /// As of [`enqueue_flow`](Self::enqueue_flow). After an [`EnqueueError::Store`] the transaction can
+    /// only be rolled back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, roll the transaction back.
+    pub async fn enqueue_flow_in<C: Send>(
+        &self,
+        connection: &mut C,
+        flow: impl Into<Flow>,
+    ) -> Result<Vec<Enqueued>, EnqueueError>
+    where
+        S: TransactionalJobStore<C>,
+    {
+        let flow = self.flow(flow.into())?;
+        let enqueued = self.store.enqueue_in(connection, &flow.entries).await?;
+        flow.in_order(&enqueued)
+    }
+
+    fn flow(&self, flow: Flow) -> Result<Linked, EnqueueError> {
+        if !self.store.carries_flows() {
+            let store = self.store.name();
+            return Err(EnqueueError::NoFlows { store });
+        }
+        let steps = flow.steps?;
+        let mut entries = Vec::with_capacity(steps.len());
+        let mut places = Vec::with_capacity(steps.len());
+        for step in steps {
+            let entry = self.entry(step.job)?;
+            let parents = step.parents;
+            entries.push(Entry { parents, ..entry });
+            places.push(step.place);
+        }
+        Ok(Linked { entries, places })
+    }
+
     fn entries<J: Into<NewJob>>(
         &self,
         jobs: impl IntoIterator<Item = J>,
@@ -194,10 +254,28 @@ pub(crate) fn entry(
         payload,
         traceparent: job.traceparent,
         options: job.options,
+        parents: Vec::new(),
     })
 }
 
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+
+/// The jobs of a flow as the store takes them, and where each was given.
+struct Linked {
+    entries: Vec<Entry>,
+    places: Vec<usize>,
+}
+
+impl Linked {
+    fn in_order(&self, enqueued: &[Enqueued]) -> Result<Vec<Enqueued>, EnqueueError> {
+        if enqueued.len() != self.entries.len() {
+            return Err(EnqueueError::Store(unanswered()));
+        }
+        let mut told: Vec<_> = self.places.iter().zip(enqueued).collect();
+        told.sort_unstable_by_key(|(place, _)| **place);
+        Ok(told.into_iter().map(|(_, enqueued)| *enqueued).collect())
+    }
+}
 
 #[cfg(feature = "testing")]
 impl<S> Jobs<S> {

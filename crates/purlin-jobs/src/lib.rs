@@ -7,6 +7,7 @@ mod context;
 #[cfg(feature = "cron")]
 mod cron;
 mod error;
+mod flow;
 mod group;
 mod handler;
 mod id;
@@ -34,9 +35,10 @@ pub use context::{Cancellation, JobContext, JobInfo};
 #[cfg(feature = "cron")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
 pub use cron::Cron;
-pub use error::{ConfigError, EnqueueError, NoteError, WorkerError};
+pub use error::{ConfigError, EnqueueError, FlowError, NoteError, WorkerError};
 #[cfg(feature = "cron")]
 pub use error::{CronError, ScheduleError};
+pub use flow::{Batch, Chain, Flow, Workflow};
 pub use group::{Group, Limits, Rate};
 pub use handler::{HandlerFn, JobRequest, handler_fn};
 pub use id::{JobId, LeaseId, WorkerId};

@@ -7,8 +7,9 @@
 //! | state | where from | where to |
 //! |---|---|---|
 //! | held | what has a [`Group`](crate::Group) and would be ready: it waits in the line of its group ([`LimitStore`]) | ready, cancelled, replaced |
-//! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay`, `signal` | leased, cancelled, replaced |
-//! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze, await) | ready, cancelled, replaced |
+//! | ready | `enqueue`, `promote`, `settle` (release), `rescue`, `replay`, `signal`, a release from blocked | leased, cancelled, replaced |
+//! | scheduled | `enqueue` with a time that is not there yet, `settle` (retry, snooze, await), a release from blocked | ready, cancelled, replaced |
+//! | blocked | `enqueue` with parents | ready, held, scheduled, cancelled |
 //! | leased | `claim` | done, scheduled, ready, dead, cancelled |
 //! | dead | `settle` (discard), `rescue` of one that crashed too often | ready by `replay` |
 //! | cancelled | `cancel`, `settle` (cancelled), whatever would let a leased job wait again that is to be cancelled | |
@@ -29,9 +30,32 @@
 //! [`Priority::offset`](crate::Priority::offset) is the earliest, but may overlook one that came a
 //! moment ago. A job that is released or rescued stands where it would stand if it had been due when it was
 //! enqueued; one that is replayed, as if it were enqueued now.
+//!
+//! # Flows
+//!
+//! A store that [carries flows](JobStore::carries_flows) lets a job wait for others of the same call, its
+//! [parents](Entry::parents). The step that ends a parent, whichever it is, is also the step in which its
+//! children hear of it:
+//!
+//! | the parent | a child that waits until it is [done](On::Done) | one that waits until it has [ended](On::Ended) |
+//! |---|---|---|
+//! | is done | waits for one job less | waits for one job less |
+//! | is dead | still waits: the parent may be replayed | waits for one job less |
+//! | is cancelled | is cancelled, and so on | waits for one job less |
+//! | was dead, and is purged | is cancelled, and so on | heard of it when it died |
+//! | was replaced | waits for the job in its place | waits for the job in its place |
+//!
+//! A child that waits for nobody any more is ready, or scheduled if it has a time of its own: a delay
+//! counts from that moment. It stands in its queue as if it were enqueued then. While it is blocked it holds
+//! its unique key, and is neither replaced nor replayed. What a parent has told it is counted once, whatever
+//! is repeated ([`Tally`]); a parent that is enqueued again under its id tells it nothing.
+//!
+//! All parents of a job that is added are added by the same call. If one is not, since its id or its unique
+//! key is taken, the call fails with [`Conflict`](purlin_store::StoreErrorKind::Conflict) and adds nothing.
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod ear;
+mod flows;
 mod limits;
 mod memory;
 mod notes;
@@ -51,6 +75,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_store::StoreError;
 
+pub use self::flows::{On, Parent, Tally};
 pub use self::limits::{GroupView, LimitStore};
 pub use self::memory::MemoryStore;
 pub(crate) use self::notes::no_notes;
@@ -84,6 +109,11 @@ pub trait JobStore: Debug + Send + Sync + 'static {
     /// Otherwise it is as if they were enqueued one after the other, but of several with one unique key
     /// in one call the first is the new one, and no later one replaces it.
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError>;
+
+    /// Whether it keeps what [`Entry::parents`] says. One that does not is not given such entries.
+    fn carries_flows(&self) -> bool {
+        false
+    }
 
     /// Makes a worker known, alive for `ttl` from now.
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError>;
@@ -238,6 +268,6 @@ pub trait JobAdmin: JobStore {
     async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError>;
 
     /// Deletes up to `limit` dead or cancelled jobs that ended at least `age` ago, and unique keys
-    /// whose period is over. Says how many rows.
+    /// whose period is over. Says how many rows. Jobs that wait until one of them is done are cancelled.
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
 }

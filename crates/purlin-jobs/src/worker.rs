@@ -584,7 +584,7 @@ fn start_heartbeat(
 async fn until_empty(shared: &Shared) {
     let mut errors = 0;
     loop {
-        shared.idle().await;
+        let activity = shared.idle().await;
         match answered("promote", shared.nothing_due()).await {
             Err(error) => {
                 errors += 1;
@@ -599,7 +599,9 @@ async fn until_empty(shared: &Shared) {
                 for queue in &shared.queues {
                     is_empty &= queue.is_empty(look).await;
                 }
-                if is_empty && shared.is_idle() {
+                // What has run meanwhile may have let others go on that were looked for too early.
+                let has_run = activity.has_changed().is_ok_and(|has| has);
+                if is_empty && shared.is_idle() && !has_run {
                     return;
                 }
             }

@@ -5,6 +5,8 @@ drop table {schema}.purlin_jobs_slots;
 drop table {schema}.purlin_jobs_held;
 drop table {schema}.purlin_jobs_schedules;
 drop table {schema}.purlin_jobs_queues;
+drop table {schema}.purlin_jobs_edges;
+drop table {schema}.purlin_jobs_children;
 drop table {schema}.purlin_jobs_results;
 drop table {schema}.purlin_jobs_notes;
 drop table {schema}.purlin_jobs_finished;

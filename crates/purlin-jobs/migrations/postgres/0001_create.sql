@@ -13,6 +13,7 @@ create table {schema}.purlin_jobs_jobs (
     unique_span smallint,               -- 0 until it starts, 1 until it is done, 2 for a period
     notes integer,                      -- null: it has none; else how many signals have come
     is_cancelled boolean not null default false, -- its worker is to be told
+    flow smallint,                      -- 1 if it has a row in `_children`, 2 if others wait for it, 3 if both
     queue text not null,
     kind text not null,
     payload bytea not null,
@@ -80,6 +81,7 @@ create table {schema}.purlin_jobs_finished (
     unique_span smallint,
     notes integer,
     state smallint not null,            -- 3 dead, 4 cancelled
+    flow smallint,
     queue text not null,
     kind text not null,
     payload bytea not null,
@@ -90,6 +92,28 @@ create table {schema}.purlin_jobs_finished (
     group_limits bigint[]
 ) with (vacuum_truncate = off);
 create index purlin_jobs_finished_ended_at on {schema}.purlin_jobs_finished (ended_at);
+
+-- Jobs that wait for others, or did: blocked while `waits_for` is not 0. Whoever changes one, or an edge to
+-- it, locks its row here first; of several in the order of their ids.
+create table {schema}.purlin_jobs_children (
+    id uuid primary key,
+    start_at timestamptz,               -- when it may start
+    delay interval,                     -- or how long after it waits for nobody
+    waits_for integer not null,
+    done integer not null default 0,    -- how those have ended that it does not wait for any more
+    dead integer not null default 0,
+    cancelled integer not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off);
+
+create table {schema}.purlin_jobs_edges (
+    parent uuid not null,
+    child uuid not null,
+    on_ended boolean not null,          -- whether any end of the parent will do
+    primary key (parent, child)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off);
+create index purlin_jobs_edges_child on {schema}.purlin_jobs_edges (child);
 
 -- What jobs remember. Of a job that was enqueued at another time under the same id it is nobody's.
 create table {schema}.purlin_jobs_notes (
@@ -308,6 +332,8 @@ $admit$;
 -- each gets more than it would read in turn, and keeps them. The ids and keys are lower than any that comes.
 alter table {schema}.purlin_jobs_scheduled set (fillfactor = 10);
 alter table {schema}.purlin_jobs_unique set (fillfactor = 10);
+alter table {schema}.purlin_jobs_children set (fillfactor = 10);
+alter table {schema}.purlin_jobs_edges set (fillfactor = 10);
 alter table {schema}.purlin_jobs_mail set (fillfactor = 10);
 insert into {schema}.purlin_jobs_jobs
     (id, enqueued_at, version, priority, max_attempts, queue, kind, payload)
@@ -322,6 +348,11 @@ select id, id, array_fill(id, array[60])
 from (select lpad(n::text, 32, '0')::uuid as id from generate_series(1, 1000) n) filler;
 insert into {schema}.purlin_jobs_unique (key, job)
 select decode(lpad(n::text, 8, '0'), 'hex'), lpad(n::text, 32, '0')::uuid
+from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_children (id, waits_for)
+select lpad(n::text, 32, '0')::uuid, 1 from generate_series(1, 2500) n;
+insert into {schema}.purlin_jobs_edges (parent, child, on_ended)
+select lpad(n::text, 32, '0')::uuid, lpad(n::text, 32, '0')::uuid, false
 from generate_series(1, 2500) n;
 insert into {schema}.purlin_jobs_finished (id, enqueued_at, ended_at, version, priority, max_attempts,
     failures, crashes, state, queue, kind, payload)
@@ -348,6 +379,8 @@ delete from {schema}.purlin_jobs_ready;
 delete from {schema}.purlin_jobs_scheduled;
 delete from {schema}.purlin_jobs_leases;
 delete from {schema}.purlin_jobs_unique;
+delete from {schema}.purlin_jobs_children;
+delete from {schema}.purlin_jobs_edges;
 delete from {schema}.purlin_jobs_finished;
 delete from {schema}.purlin_jobs_held;
 delete from {schema}.purlin_jobs_slots;
@@ -355,4 +388,6 @@ delete from {schema}.purlin_jobs_groups;
 delete from {schema}.purlin_jobs_mail;
 alter table {schema}.purlin_jobs_scheduled reset (fillfactor);
 alter table {schema}.purlin_jobs_unique reset (fillfactor);
+alter table {schema}.purlin_jobs_children set (fillfactor = 50);
+alter table {schema}.purlin_jobs_edges reset (fillfactor);
 alter table {schema}.purlin_jobs_mail reset (fillfactor);

@@ -3,6 +3,8 @@ drop table purlin_jobs_slots;
 drop table purlin_jobs_held;
 drop table purlin_jobs_schedules;
 drop table purlin_jobs_queues;
+drop table purlin_jobs_edges;
+drop table purlin_jobs_children;
 drop table purlin_jobs_results;
 drop trigger purlin_jobs_forget;
 drop table purlin_jobs_notes;

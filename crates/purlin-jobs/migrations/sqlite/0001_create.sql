@@ -26,6 +26,8 @@ create table purlin_jobs (
     -- dead or cancelled
     finished_as      text,
     finished_at      integer,
+    -- 1 if it has a row in purlin_jobs_children, 2 if others wait for it, 3 if both; else null.
+    flow             integer,
     group_name       text,
     -- As declared with it: `[at most, microseconds from start to start, burst]`.
     group_limits     text,
@@ -85,6 +87,29 @@ create table purlin_jobs_unique (
 
 create index purlin_jobs_unique_job on purlin_jobs_unique (job);
 create index purlin_jobs_unique_until on purlin_jobs_unique (until) where until is not null;
+
+-- Jobs that wait for others, or did. They are blocked while `waits_for` is not 0.
+create table purlin_jobs_children (
+    child     blob not null primary key,
+    waits_for integer not null,
+    -- How those have ended that it does not wait for any more.
+    done      integer not null default 0,
+    dead      integer not null default 0,
+    cancelled integer not null default 0,
+    -- When it may start: so long after it waits for nobody, or then; at once if both are null.
+    delay     integer,
+    start_at  integer
+) strict, without rowid;
+
+create table purlin_jobs_edges (
+    parent   blob not null,
+    child    blob not null,
+    -- Whether any end of the parent will do.
+    on_ended integer not null,
+    primary key (parent, child)
+) strict, without rowid;
+
+create index purlin_jobs_edges_child on purlin_jobs_edges (child);
 
 -- What jobs remember.
 create table purlin_jobs_notes (

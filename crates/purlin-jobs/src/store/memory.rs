@@ -1,3 +1,4 @@
+mod flows;
 mod groups;
 mod notes;
 mod schedules;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_store::{Clock, StoreError, StoreErrorKind, SystemClock, from_unix_micros, unix_micros};
 
+use self::flows::End;
 use self::groups::{Line, Pace, until};
 use self::notes::Remembered;
 use super::limits::GROUP_WINDOW;
 use super::{
     Beat, Claim, Claimed, Counts, Enqueued, Entry, Failure, Filter, JobAdmin, JobStore, JobView,
-    KeptResult, LimitStore, NoteStore, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore,
-    Settled, Settlement, State, Wake, Wakeups,
+    KeptResult, LimitStore, NoteStore, On, Outcome, Page, Promoted, Rescue, Rescued, ScheduleStore,
+    Settled, Settlement, State, Tally, Wake, Wakeups,
 };
 use crate::watched::Watched;
 use crate::{JobId, LeaseId, OnConflict, QueueName, Run, Span, UniqueKey, WorkerId};
@@ -97,6 +99,8 @@ struct Shelf {
     workers: BTreeMap<WorkerId, Micros>,
     leases: BTreeMap<LeaseId, Lease>,
     unique: BTreeMap<UniqueKey, Holder>,
+    /// By parent and child: who waits for whom.
+    edges: BTreeMap<(JobId, JobId), On>,
     paused: HashSet<QueueName>,
     schedules: BTreeMap<String, schedules::Schedule>,
     groups: BTreeMap<String, Line>,
@@ -117,11 +121,15 @@ struct Row {
     crashes: u16,
     failure: Option<Failure>,
     enqueued_at: Micros,
+    /// For whom it still waits.
+    parents: BTreeSet<JobId>,
+    tally: Tally,
     remembered: Remembered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    Blocked,
     Ready { run_at: Micros },
     Scheduled { run_at: Micros },
     Leased { is_cancelled: bool },
@@ -133,6 +141,7 @@ enum Place {
 impl Place {
     fn state(self) -> State {
         match self {
+            Self::Blocked => State::Blocked,
             Self::Ready { .. } => State::Ready,
             Self::Scheduled { .. } => State::Scheduled,
             Self::Leased { .. } => State::Leased,
@@ -158,8 +167,18 @@ struct Holder {
 }
 
 impl Shelf {
-    /// Puts a job that is nowhere where it belongs, and frees its unique key if that is over by now.
+    /// Puts a job that is nowhere where it belongs, and tells its children if that is an end.
     fn place(&mut self, id: JobId, place: Place) {
+        self.stand(id, place);
+        match place {
+            Place::Dead { at } => self.tell_children(id, End::Dead, at),
+            Place::Cancelled { at } => self.tell_children(id, End::Cancelled, at),
+            _ => {}
+        }
+    }
+
+    /// Says where a job stands, and frees its slot, and its unique key if that is over by now.
+    fn stand(&mut self, id: JobId, place: Place) {
         if !matches!(place, Place::Leased { .. }) {
             self.free_slot(id);
         }
@@ -168,6 +187,7 @@ impl Shelf {
         };
         row.place = place;
         match place {
+            Place::Blocked => {}
             Place::Ready { run_at } | Place::Held { run_at } => {
                 let rank = run_at.saturating_add(micros(row.entry.options.priority.offset()));
                 if self.hold(id, rank) {
@@ -209,7 +229,10 @@ impl Shelf {
             Place::Scheduled { run_at } => {
                 self.scheduled.remove(&(run_at, id));
             }
-            Place::Leased { .. } | Place::Dead { .. } | Place::Cancelled { .. } => {}
+            Place::Blocked
+            | Place::Leased { .. }
+            | Place::Dead { .. }
+            | Place::Cancelled { .. } => {}
         }
     }
 
@@ -276,6 +299,7 @@ impl Shelf {
             self.unplace(holder);
             self.free_slot(holder);
             self.jobs.remove(&holder);
+            self.hand_children_on(holder, entry.id);
             replaced = Some(holder);
         }
         let until = match unique.span {
@@ -296,11 +320,6 @@ impl Shelf {
             Ok(replaced) => replaced,
             Err(holder) => return Enqueued::Existing(holder),
         };
-        let run_at = match entry.options.run {
-            Run::Now => now,
-            Run::After(delay) => now.saturating_add(micros(delay)),
-            Run::At(at) => unix_micros(at),
-        };
         self.jobs.insert(
             id,
             Row {
@@ -312,19 +331,38 @@ impl Shelf {
                 crashes: 0,
                 failure: None,
                 enqueued_at: now,
+                parents: entry.parents.iter().map(|parent| parent.id).collect(),
+                tally: Tally::default(),
                 remembered: Remembered::default(),
             },
         );
         added.insert(id);
         self.declare(id);
-        if run_at <= now {
-            self.place(id, Place::Ready { run_at: now });
+        if entry.parents.is_empty() {
+            self.begin(id, now);
         } else {
-            self.place(id, Place::Scheduled { run_at });
+            self.block(entry);
         }
         match replaced {
             Some(old) => Enqueued::Replaced { new: id, old },
             None => Enqueued::New(id),
+        }
+    }
+
+    /// Lets a job wait for its time from now on.
+    fn begin(&mut self, id: JobId, now: Micros) {
+        let Some(row) = self.jobs.get(&id) else {
+            return;
+        };
+        let run_at = match row.entry.options.run {
+            Run::Now => now,
+            Run::After(delay) => now.saturating_add(micros(delay)),
+            Run::At(at) => unix_micros(at),
+        };
+        if run_at <= now {
+            self.place(id, Place::Ready { run_at: now });
+        } else {
+            self.place(id, Place::Scheduled { run_at });
         }
     }
 
@@ -379,10 +417,7 @@ impl Shelf {
             self.leases.remove(&lease);
         }
         match &settlement.outcome {
-            Outcome::Done => {
-                self.place(id, Place::Dead { at: now });
-                self.jobs.remove(&id);
-            }
+            Outcome::Done => self.complete(id, now),
             Outcome::Retry { after, error } => {
                 self.fail(id, error, now);
                 let run_at = now.saturating_add(micros(*after));
@@ -400,8 +435,7 @@ impl Shelf {
             Outcome::DoneWith(result) => {
                 let until = now.saturating_add(micros(result.ttl));
                 self.results.insert(id, (result.clone(), until));
-                self.place(id, Place::Dead { at: now });
-                self.jobs.remove(&id);
+                self.complete(id, now);
             }
             Outcome::Await { signals, .. } if self.has_heard_more(id, *signals) => {
                 self.give_back(id, now);
@@ -413,6 +447,12 @@ impl Shelf {
             Outcome::Release => self.give_back(id, now),
         }
         Settled::Applied
+    }
+
+    fn complete(&mut self, id: JobId, now: Micros) {
+        self.stand(id, Place::Dead { at: now });
+        self.jobs.remove(&id);
+        self.tell_children(id, End::Done, now);
     }
 
     fn fail(&mut self, id: JobId, error: &str, now: Micros) {
@@ -461,7 +501,7 @@ impl Shelf {
             Place::Ready { run_at } | Place::Held { run_at } | Place::Scheduled { run_at } => {
                 (Some(run_at), None)
             }
-            Place::Leased { .. } => (None, None),
+            Place::Blocked | Place::Leased { .. } => (None, None),
             Place::Dead { at } | Place::Cancelled { at } => (None, Some(at)),
         };
         Some(JobView {
@@ -478,6 +518,8 @@ impl Shelf {
             enqueued_at: from_unix_micros(row.enqueued_at)?,
             run_at: run_at.and_then(from_unix_micros),
             finished_at: finished_at.and_then(from_unix_micros),
+            waits_for: u32::try_from(row.parents.len()).unwrap_or(u32::MAX),
+            parents: row.tally,
         })
     }
 
@@ -494,6 +536,7 @@ impl Shelf {
             max_attempts: row.entry.options.max_attempts,
             timeout: row.entry.options.timeout,
             enqueued_at: from_unix_micros(row.enqueued_at)?,
+            parents: row.tally,
         })
     }
 }
@@ -506,12 +549,17 @@ impl JobStore for MemoryStore {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         let (mut shelf, now) = self.shelf();
+        shelf.check_flow(jobs, now)?;
         let mut added = HashSet::new();
         let add = |entry| shelf.add(entry, &mut added, now);
         let enqueued = jobs.iter().map(add).collect();
         shelf.admit(now, self.window);
         self.changed();
         Ok(enqueued)
+    }
+
+    fn carries_flows(&self) -> bool {
+        true
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
@@ -598,7 +646,7 @@ impl JobStore for MemoryStore {
                 }
             }
         }
-        if shelf.admit(now, self.window) > 0 || rescued.ready > 0 {
+        if shelf.admit(now, self.window) > 0 || rescued.workers > 0 {
             self.changed();
         }
         Ok(rescued)
@@ -706,6 +754,7 @@ impl JobAdmin for MemoryStore {
             *match row.place.state() {
                 State::Ready => &mut counts.ready,
                 State::Scheduled => &mut counts.scheduled,
+                State::Blocked => &mut counts.blocked,
                 State::Leased => &mut counts.leased,
                 State::Dead => &mut counts.dead,
                 State::Cancelled => &mut counts.cancelled,
@@ -732,8 +781,9 @@ impl JobAdmin for MemoryStore {
             return Ok(false);
         };
         match place {
-            Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. } => {
+            Place::Ready { .. } | Place::Held { .. } | Place::Scheduled { .. } | Place::Blocked => {
                 shelf.unplace(id);
+                shelf.unblock(id);
                 shelf.place(id, Place::Cancelled { at: now });
                 shelf.admit(now, self.window);
                 self.changed();
@@ -800,7 +850,11 @@ impl JobAdmin for MemoryStore {
         let gone: Vec<_> = gone.map(|(id, _)| *id).take(limit as usize).collect();
         for id in &gone {
             shelf.jobs.remove(id);
+            // Whoever still waits for it waits for one that is dead.
+            shelf.tell_children(*id, End::Cancelled, now);
         }
+        shelf.admit(now, self.window);
+        self.changed();
         let over = |holder: &Holder| holder.until.is_some_and(|until| until <= now);
         let keys = shelf.unique.iter().filter(|(_, holder)| over(holder));
         let keys: Vec<_> = keys

@@ -1,5 +1,6 @@
 mod admin;
 mod enqueue;
+mod flows;
 mod limits;
 mod listen;
 mod low_water;
@@ -68,6 +69,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// | `enqueue` of jobs without unique keys | 1 | 4 |
 /// | `enqueue` of jobs with unique keys that are free | 5 | 8 |
 /// | … with one that is taken: more, by 2 or 3 | 7 | 12 |
+/// | `enqueue` of jobs of which some wait for others: one statement more, and a transaction | 4 | 5 |
 /// | `claim`; 2 and 8 when it finds nothing, and has not looked at the whole queue | 1 | 4 |
 /// | `claim` when a group was told something, or starts jobs by a rate; 3 and 12 if that admits what it returns | 2 | 8 |
 /// | `settle`, `join`, `heartbeat`, `cancel`, `replay`, `get`, `list`, `counts`, `pause`, `resume` | 1 | 4 |
@@ -91,7 +93,9 @@ const CRASHED: &str = "the worker died while it had this job";
 /// changes the same job at that moment, and for a transaction that has said
 /// [`complete_in`](super::TransactionalJobStore::complete_in) of the same job; not for one that has said it
 /// of another job of the lease. Whoever enqueues a unique key waits for a transaction that has just
-/// enqueued it or completed its job. A rescue leaves out a job that somebody completes in a
+/// enqueued it or completed its job. Whoever ends a job that others wait for takes the row of each of
+/// these, in which it counts, until it commits: jobs of one batch that are completed in transactions wait for
+/// each other there, so complete them last. A rescue leaves out a job that somebody completes in a
 /// transaction, until that ends; `leave` waits for it.
 ///
 /// Calls that enqueue or end jobs of a [`Group`](crate::Group) wait for each other, one group after the other in the order of
@@ -447,6 +451,10 @@ impl JobStore for PostgresStore {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         deadline(NAME, "enqueue", self.timeout, self.add(None, jobs)).await
+    }
+
+    fn carries_flows(&self) -> bool {
+        true
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::KeptResult;
+use super::{KeptResult, Parent, Tally};
 use crate::{JobId, LeaseId, Options, QueueName, WorkerId};
 
 /// A job as a store is given it.
@@ -20,6 +20,8 @@ pub struct Entry {
     pub traceparent: Option<String>,
     /// How it is to be run.
     pub options: Options,
+    /// For whom it waits: jobs that stand before it in the same call. Usually nobody.
+    pub parents: Vec<Parent>,
 }
 
 /// What became of a job that was to be added.
@@ -87,6 +89,8 @@ pub struct Claimed {
     pub timeout: Option<Duration>,
     /// When it was enqueued.
     pub enqueued_at: SystemTime,
+    /// How the jobs have ended that it has waited for.
+    pub parents: Tally,
 }
 
 /// How the work on one job ends.
@@ -214,6 +218,8 @@ pub enum State {
     Ready,
     /// It waits for its time.
     Scheduled,
+    /// It waits for other jobs.
+    Blocked,
     /// A worker has it.
     Leased,
     /// It has failed for good.
@@ -254,6 +260,10 @@ pub struct JobView {
     pub run_at: Option<SystemTime>,
     /// When it ended, if it has.
     pub finished_at: Option<SystemTime>,
+    /// For how many jobs it still waits.
+    pub waits_for: u32,
+    /// How those have ended that it does not wait for any more.
+    pub parents: Tally,
 }
 
 /// What went wrong with a job, and when.
@@ -317,6 +327,8 @@ pub struct Counts {
     pub ready: u64,
     /// Waiting for their time.
     pub scheduled: u64,
+    /// Waiting for other jobs.
+    pub blocked: u64,
     /// With a worker.
     pub leased: u64,
     /// Failed for good.

@@ -1,6 +1,7 @@
 mod adding;
 mod admin;
 mod claiming;
+mod flows;
 mod groups;
 mod notes;
 mod promoting;
@@ -73,6 +74,8 @@ const MIGRATIONS: Migrations = Migrations::new(
 /// |---|---|
 /// | `enqueue` | 2, and 1 each when some are ready or scheduled; 2 more when some have a unique key; 1 when some replace others, and 2 for each that is replaced |
 /// | `claim` | 5, and 1 when a unique key is held until the start; 2 when nothing is ready |
+/// | `enqueue` of jobs of which some wait for others | 2 more |
+/// | whatever ends jobs of flows | 1 to 9 more |
 /// | `settle`, `complete_in` | 3, and 1 each when some are done, not done, put off, released, wait for a signal, and for each result; 1 when none was leased |
 /// | `join` | 1 |
 /// | `heartbeat` | 2 |
@@ -236,17 +239,18 @@ impl SqliteStore {
         Ok(enqueued)
     }
 
-    /// Settles, and says how many others were admitted.
+    /// Settles, and says whether others are ready by that.
     async fn end_jobs(
         &self,
         connection: &mut SqliteConnection,
         lease: LeaseId,
         settlements: &[Settlement],
-    ) -> Result<(Vec<Settled>, u32), StoreError> {
+    ) -> Result<(Vec<Settled>, bool), StoreError> {
         let (now, mut stirred) = (self.now(), Stirred::new());
-        let settled = settling::settle(connection, lease, settlements, now, &mut stirred).await?;
+        let (settled, goes_on) =
+            settling::settle(connection, lease, settlements, now, &mut stirred).await?;
         let admitted = self.admit(connection, &mut stirred, now).await?;
-        Ok((settled, admitted.jobs))
+        Ok((settled, goes_on || admitted.jobs > 0))
     }
 
     /// Tells workers of this process that there may be jobs for them.
@@ -300,6 +304,10 @@ impl JobStore for SqliteStore {
         Ok(enqueued)
     }
 
+    fn carries_flows(&self) -> bool {
+        true
+    }
+
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {
         deadline(NAME, "join", self.timeout, async {
             let mut write = self.begin("join").await?;
@@ -330,7 +338,7 @@ impl JobStore for SqliteStore {
         lease: LeaseId,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        let (settled, admitted) = deadline(NAME, "settle", self.timeout, async {
+        let (settled, wakes) = deadline(NAME, "settle", self.timeout, async {
             let mut write = self.begin("settle").await?;
             let settled = self.end_jobs(&mut write, lease, settlements).await?;
             write.commit().await?;
@@ -339,7 +347,7 @@ impl JobStore for SqliteStore {
         .await?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
-        if admitted > 0 || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
+        if wakes || settlements.iter().any(|s| may_be_ready(&s.outcome)) {
             self.wake();
         }
         Ok(settled)
@@ -369,16 +377,16 @@ impl JobStore for SqliteStore {
     }
 
     async fn rescue(&self, rescue: &Rescue) -> Result<Rescued, StoreError> {
-        let (rescued, admitted) = deadline(NAME, "rescue", self.timeout, async {
+        let (rescued, wakes) = deadline(NAME, "rescue", self.timeout, async {
             let mut write = self.begin("rescue").await?;
             let (now, mut stirred) = (self.now(), Stirred::new());
-            let rescued = workers::rescue(&mut write, rescue, now, &mut stirred).await?;
+            let (rescued, goes_on) = workers::rescue(&mut write, rescue, now, &mut stirred).await?;
             let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
-            Ok::<_, StoreError>((rescued, admitted.jobs))
+            Ok::<_, StoreError>((rescued, goes_on || admitted.jobs > 0))
         })
         .await?;
-        if rescued.ready > 0 || admitted > 0 {
+        if wakes || rescued.ready > 0 {
             self.wake();
         }
         Ok(rescued)

@@ -122,6 +122,7 @@ fn info(claimed: &Claimed, queue: QueueName) -> JobInfo {
         crashes: claimed.crashes,
         enqueued_at: claimed.enqueued_at,
         traceparent: claimed.traceparent.clone(),
+        parents: claimed.parents,
     }
 }
 

@@ -186,10 +186,12 @@ impl Shared {
         self.active() == 0
     }
 
-    /// Waits until nothing runs and all is settled.
-    pub(super) async fn idle(&self) {
+    /// Waits until nothing runs and all is settled. What this returns has changed when something has
+    /// come to its end since then.
+    pub(super) async fn idle(&self) -> watch::Receiver<usize> {
         let mut active = self.active.subscribe();
         let _ = active.wait_for(|jobs| *jobs == 0).await;
+        active
     }
 
     pub(super) async fn idle_within(&self, limit: Duration) -> bool {

@@ -185,6 +185,7 @@ async fn enqueue(store: &impl JobAdmin, id: JobId, unique: Option<Unique>) -> En
         kind: SendReceipt::KIND.to_owned(),
         version: 1,
         payload: "{}".into(),
+        parents: Vec::new(),
         traceparent: None,
         options,
     };

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use purlin_jobs::store::{Claim, Claimed, Entry, Outcome, Settled, Settlement};
+use purlin_jobs::store::{Claim, Claimed, Entry, On, Outcome, Parent, Settled, Settlement};
 use purlin_jobs::store::{
     Filter, Firing, JobAdmin as _, Page, Rescue, ScheduleEntry, ScheduleStore as _,
 };
@@ -75,6 +75,7 @@ pub(crate) fn job_with(options: impl FnOnce(Options) -> Options) -> Entry {
         payload: Bytes::from_static(b"{\"order\":\"0192d3f4\",\"lang\":12}"),
         traceparent: None,
         options: options(Options::new()),
+        parents: Vec::new(),
     }
 }
 
@@ -245,6 +246,14 @@ pub(crate) async fn use_it(store: &PostgresStore, pool: &PgPool, clock: Option<&
     kept.unwrap();
     transaction.commit().await.unwrap();
     assert!(matches!(store.result(ids[4]).await, Ok(Found::Result(_))));
+
+    let parent = job();
+    let mut child = job();
+    child.parents = vec![Parent {
+        id: parent.id,
+        on: On::Ended,
+    }];
+    store.enqueue(&[parent, child]).await.unwrap();
 
     store.promote(10).await.unwrap();
     store.promote(0).await.unwrap();

@@ -50,8 +50,8 @@ async fn rows_look_as_they_did_when_they_were_first_released() {
     second.id = id(2);
     db.store.enqueue(&[first, second]).await.unwrap();
     let jobs = [
-        r#"(00000000-0000-0000-0000-000000000001,"2027-01-15 08:00:00.123457+00",,,60000000,1,4,20,0,0,1,,f,mail,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01,"\\xdd56de4137951d9c92681b03416ec15f886b4482a27e3a517d32f085244cbe5d",,,)"#,
-        r#"(00000000-0000-0000-0000-000000000002,"2027-01-15 08:00:00.123458+00","2027-01-16 08:00:00.123457+00",,,1,4,20,0,0,2,,f,default,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",,"\\xdf93883967247530ccfe4b8331751ed1c24485bbeccb37fd041746808c5ed4e3",,,)"#,
+        r#"(00000000-0000-0000-0000-000000000001,"2027-01-15 08:00:00.123457+00",,,60000000,1,4,20,0,0,1,,f,,mail,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01,"\\xdd56de4137951d9c92681b03416ec15f886b4482a27e3a517d32f085244cbe5d",,,)"#,
+        r#"(00000000-0000-0000-0000-000000000002,"2027-01-15 08:00:00.123458+00","2027-01-16 08:00:00.123457+00",,,1,4,20,0,0,2,,f,,default,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",,"\\xdf93883967247530ccfe4b8331751ed1c24485bbeccb37fd041746808c5ed4e3",,,)"#,
     ];
     assert_eq!(rows(&db.pool, "jobs").await, jobs);
     let ready = r#"("2027-01-15 08:40:00.123457+00",00000000-0000-0000-0000-000000000001,mail,send_receipt)"#;
@@ -93,7 +93,7 @@ async fn rows_look_as_they_did_when_they_were_first_released() {
 
     let dead = settlement(id(1), discard());
     db.store.settle(claim.lease, &dead).await.unwrap();
-    let finished = r#"(00000000-0000-0000-0000-000000000001,"2027-01-15 08:00:00.123457+00",,"2027-01-15 08:00:00.123457+00","2027-01-15 08:00:00.123457+00",60000000,1,4,20,1,0,1,1,3,mail,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01,"\\xdd56de4137951d9c92681b03416ec15f886b4482a27e3a517d32f085244cbe5d","no such order",,)"#;
+    let finished = r#"(00000000-0000-0000-0000-000000000001,"2027-01-15 08:00:00.123457+00",,"2027-01-15 08:00:00.123457+00","2027-01-15 08:00:00.123457+00",60000000,1,4,20,1,0,1,1,3,,mail,send_receipt,"\\x7b226f72646572223a223031393264336634222c226c616e67223a31327d",00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01,"\\xdd56de4137951d9c92681b03416ec15f886b4482a27e3a517d32f085244cbe5d","no such order",,)"#;
     assert_eq!(rows(&db.pool, "finished").await, [finished]);
     let mut connection = db.pool.acquire().await.unwrap();
     let result = KeptResult {
@@ -160,9 +160,9 @@ async fn the_tables_come_and_go() {
     assert_eq!(store.migrate().await.unwrap(), 1);
     assert_eq!(store.migrate().await.unwrap(), 1);
     store.check_schema().await.unwrap();
-    // Fifteen tables and that of the migrations, fifteen keys (one of them the migrations'), eleven other indexes, a
+    // Seventeen tables and that of the migrations, seventeen keys (one of them the migrations'), twelve other indexes, a
     // sequence, a function.
-    assert_eq!(relations().await, 44);
+    assert_eq!(relations().await, 49);
     assert_eq!(store.migrator().revert_to(&pool, 0).await.unwrap(), 0);
     assert_eq!(relations().await, 0);
 
@@ -237,7 +237,7 @@ async fn for_a_user_without_rights_to_spare() {
          grant select, insert, update, delete on blocks.purlin_jobs_jobs, blocks.purlin_jobs_ready,
             blocks.purlin_jobs_scheduled, blocks.purlin_jobs_leases, blocks.purlin_jobs_workers,
             blocks.purlin_jobs_unique, blocks.purlin_jobs_finished, blocks.purlin_jobs_queues,
-            blocks.purlin_jobs_schedules,
+            blocks.purlin_jobs_children, blocks.purlin_jobs_edges, blocks.purlin_jobs_schedules,
             blocks.purlin_jobs_notes, blocks.purlin_jobs_results, blocks.purlin_jobs_held,
             blocks.purlin_jobs_slots, blocks.purlin_jobs_groups, blocks.purlin_jobs_mail to app;
          grant select on blocks.purlin_jobs_migrations to app",

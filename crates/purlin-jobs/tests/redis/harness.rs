@@ -58,6 +58,7 @@ pub(crate) fn job() -> Entry {
         payload: Bytes::from_static(b"{}"),
         traceparent: None,
         options: Options::new(),
+        parents: Vec::new(),
     }
 }
 

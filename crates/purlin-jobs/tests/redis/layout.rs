@@ -58,6 +58,7 @@ async fn a_job_is_these_bytes() {
         .with_timeout(Duration::from_micros(259))
         .with_unique(Unique::until_done("key"));
     let entry = Entry {
+        parents: Vec::new(),
         id,
         kind: "send".to_owned(),
         version: 513,

@@ -362,7 +362,15 @@ impl Model {
     pub(crate) fn counts(&self) -> [u64; 5] {
         let mut counts = [0; 5];
         for job in self.jobs.values() {
-            counts[job.state as usize] += 1;
+            let at = match job.state {
+                State::Ready => 0,
+                State::Scheduled => 1,
+                State::Leased => 2,
+                State::Dead => 3,
+                State::Cancelled => 4,
+                state => panic!("no job of a simulation is {state:?}"),
+            };
+            counts[at] += 1;
         }
         counts
     }

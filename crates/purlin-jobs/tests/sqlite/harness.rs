@@ -82,6 +82,7 @@ pub(crate) fn job_with(n: u128, change: impl FnOnce(Options) -> Options) -> Entr
         payload: "{}".into(),
         traceparent: None,
         options: change(Options::new()),
+        parents: Vec::new(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use purlin_jobs::store::{
-    Filter, Firing, Found, KeptResult, Note, NoteKind, NoteStore as _, Outcome, Page, Rescue,
-    ScheduleEntry, ScheduleStore as _, Settlement, Signalled,
+    Entry, Filter, Firing, Found, KeptResult, Note, NoteKind, NoteStore as _, On, Outcome, Page,
+    Parent, Rescue, ScheduleEntry, ScheduleStore as _, Settlement, Signalled,
 };
 use purlin_jobs::{
     JobAdmin as _, JobStore as _, QueueName, SqliteStore, TransactionalJobStore as _, Unique,
@@ -98,6 +98,7 @@ async fn calls_cost_what_the_documentation_says_and_read_no_table_from_end_to_en
     let place = prepare(file, pool).await;
     let mut counted = Counted::start();
     costs(&place, &mut counted).await;
+    flows(&place, &mut counted).await;
     fill(&place.pool).await;
     for (call, text) in &counted.all {
         let plan = plan(&place.pool, text).await;
@@ -108,6 +109,7 @@ async fn calls_cost_what_the_documentation_says_and_read_no_table_from_end_to_en
                 "CONSTANT ROW",
                 "(subquery",
                 "purlin_jobs_cancel",
+                "fallen",
                 "purlin_jobs_schedules",
             ];
             line.starts_with("SCAN") && !small.iter().any(|small| line.contains(small))
@@ -297,6 +299,60 @@ async fn schedules(store: &SqliteStore, counted: &mut Counted) {
     counted.since("remove schedule", 1);
 }
 
+/// A job with two that wait for it, and one that waits for the first of those.
+fn flow(n: u128) -> Vec<Entry> {
+    let child = |n, parent, on| Entry {
+        parents: vec![Parent { id: id(parent), on }],
+        ..job(n)
+    };
+    vec![
+        job(n),
+        child(n + 1, n, On::Done),
+        child(n + 2, n, On::Ended),
+        child(n + 3, n + 1, On::Done),
+    ]
+}
+
+/// What it costs to have children, however many.
+async fn flows(place: &Place, counted: &mut Counted) {
+    let store = &place.store;
+    store
+        .purge_finished(std::time::Duration::ZERO, 100)
+        .await
+        .unwrap();
+    for n in 1..50 {
+        store.cancel(id(n)).await.unwrap();
+    }
+    store.join(worker(1), HOUR).await.unwrap();
+    counted.statements.0.lock().unwrap().clear();
+    for n in [100, 200, 300] {
+        store.enqueue(&flow(n)).await.unwrap();
+        counted.since("enqueue: flow", 5);
+        let claimed = store.claim(&claim_of(n, 1)).await.unwrap();
+        assert_eq!(claimed[0].id, id(n));
+        counted.since("claim", 5);
+        let (outcome, cost) = match n {
+            100 => (Outcome::Done, 4 + 5),
+            200 => (discard(), 4 + 4),
+            _ => (Outcome::Cancelled, 4 + 9),
+        };
+        let end = Settlement { id: id(n), outcome };
+        store.settle(lease(n), &[end]).await.unwrap();
+        counted.since("settle: flow", cost);
+        // Those that are ready by that.
+        store.cancel(id(n + 2)).await.unwrap();
+        if n == 100 {
+            store.cancel(id(n + 1)).await.unwrap();
+        }
+        counted.statements.0.lock().unwrap().clear();
+    }
+    assert!(store.cancel(id(203)).await.unwrap());
+    counted.since("cancel: blocked", 1 + 6);
+    place.clock.advance(HOUR);
+    store.purge_finished(HOUR, 100).await.unwrap();
+    counted.since("purge finished: dead parent", 3 + 7);
+}
+
 /// 20 000 jobs in each state.
 async fn fill(pool: &SqlitePool) {
     let fill = "
@@ -322,6 +378,10 @@ async fn fill(pool: &SqlitePool) {
         insert into purlin_jobs_unique (key, job, span, until)
         select unique_key, id, unique_span, iif(unique_span = 2, run_at, null) from purlin_jobs
         where unique_key is not null;
+        insert into purlin_jobs_children (child, waits_for)
+        select randomblob(16), 1 from purlin_jobs where run_at % 5 = 0;
+        insert into purlin_jobs_edges (parent, child, on_ended)
+        select randomblob(16), child, random() % 2 = 0 from purlin_jobs_children;
         analyze;";
     sqlx::raw_sql(fill).execute(pool).await.unwrap();
 }

@@ -33,8 +33,16 @@ mod contract {
     purlin_jobs::store_conformance!(super::memory());
 }
 
+mod flows {
+    purlin_jobs::flow_conformance!(super::memory());
+}
+
 mod schedules {
     purlin_jobs::schedule_conformance!(super::memory());
+}
+
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::memory());
 }
 
 mod limits {

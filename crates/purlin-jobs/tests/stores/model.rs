@@ -12,10 +12,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use purlin_jobs::store::{
-    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, Outcome, Page, Promoted,
-    Rescue, Rescued, Settled, Settlement, State,
+    Beat, Claim, Claimed, Counts, Enqueued, Entry, Filter, JobView, On, Outcome, Page, Parent,
+    Promoted, Rescue, Rescued, Settled, Settlement, State,
 };
-use purlin_jobs::testing::conformance::Harness;
+use purlin_jobs::testing::conformance::{Harness, start};
 use purlin_jobs::{
     Group, JobAdmin, JobId, LeaseId, MemoryStore, Options, Priority, QueueName, Rate, Unique,
     WorkerId,
@@ -64,6 +64,8 @@ struct New {
     kind: usize,
     run: Run,
     key: Option<(u8, Span)>,
+    /// For those so many places before it in the call, as far as there are any.
+    parents: BTreeMap<usize, bool>,
     group: Option<u8>,
 }
 
@@ -131,12 +133,17 @@ fn new() -> impl Strategy<Value = New> {
     ];
     let key = prop::option::of((0..2_u8, span));
     let group = prop::option::of(0..3_u8);
-    let parts = (0..2_usize, 0..2_usize, run, key, group);
-    parts.prop_map(|(queue, kind, run, key, group)| New {
+    let parents = prop_oneof![
+        2 => Just(BTreeMap::new()),
+        1 => prop::collection::btree_map(1..4_usize, any::<bool>(), 1..3),
+    ];
+    let parts = (0..2_usize, 0..2_usize, run, key, group, parents);
+    parts.prop_map(|(queue, kind, run, key, group, parents)| New {
         queue,
         kind,
         run,
         key,
+        parents,
         group,
     })
 }
@@ -156,7 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
     let claim = (0..3_usize, 0..2_usize, 0..3_usize, 1..5_u16);
     let waits = prop_oneof![8 => seconds(1..6), 1 => Just(Priority::STEP)];
     prop_oneof![
-        10 => (vec(new(), 1..4), any::<bool>()).prop_map(|(new, replace)| Step::Enqueue(new, replace)),
+        10 => (vec(new(), 1..6), any::<bool>()).prop_map(|(new, replace)| Step::Enqueue(new, replace)),
         1 => (0..3_usize).prop_map(Step::EnqueueAgain),
         3 => seconds(1..12).prop_map(Step::Join),
         3 => (0..3_usize, seconds(0..8)).prop_map(|(worker, ttl)| Step::Heartbeat(worker, ttl)),
@@ -200,6 +207,17 @@ struct History<'a> {
     /// All that are in some state, and the lease of those that are leased.
     jobs: BTreeMap<JobId, Option<LeaseId>>,
     steps: usize,
+}
+
+fn link(entries: &mut [Entry], new: &[New]) {
+    for (at, new) in new.iter().enumerate() {
+        let before = new.parents.iter().filter(|(back, _)| **back <= at);
+        let parents = before.map(|(back, ended)| Parent {
+            id: entries[at - back].id,
+            on: if *ended { On::Ended } else { On::Done },
+        });
+        entries[at].parents = parents.collect();
+    }
 }
 
 /// Counted from the last, or an unknown one.
@@ -248,6 +266,7 @@ impl<'a> History<'a> {
             version: 1,
             payload: Bytes::from(vec![position]),
             traceparent: None,
+            parents: Vec::new(),
             options: match unique {
                 None => options,
                 Some(unique) if replace => options.with_unique(unique.or_replace()),
@@ -266,9 +285,13 @@ impl<'a> History<'a> {
         let queue = |n: usize| QueueName::new(QUEUES[n]).unwrap();
         match step {
             Step::Enqueue(jobs, replace) => {
-                let jobs = (0..).zip(jobs);
+                let new = jobs;
+                let jobs = (0..).zip(new);
                 let entry = |(position, new): (u8, &New)| self.entry(position, new, *replace);
-                let entries: Vec<_> = jobs.map(entry).collect();
+                let mut entries: Vec<_> = jobs.map(entry).collect();
+                if self.stores[0].carries_flows() {
+                    link(&mut entries, new);
+                }
                 self.calls.push(entries.clone());
                 Call::Enqueue(entries)
             }
@@ -414,6 +437,7 @@ impl<'a> History<'a> {
         let counted = [
             counts.ready,
             counts.scheduled,
+            counts.blocked,
             counts.leased,
             counts.dead,
             counts.cancelled,
@@ -422,6 +446,7 @@ impl<'a> History<'a> {
         let listed = [
             State::Ready,
             State::Scheduled,
+            State::Blocked,
             State::Leased,
             State::Dead,
             State::Cancelled,
@@ -523,9 +548,11 @@ fn outcome(end: &End, apart: Duration) -> Outcome {
     }
 }
 
-/// To the tick.
+/// To the tick, since the clock began.
 fn about(at: SystemTime) -> SystemTime {
-    from_unix_micros(unix_micros(at) / 10 * 10).unwrap()
+    let micros = unix_micros(at);
+    let since = micros - unix_micros(start());
+    from_unix_micros(micros - since.rem_euclid(10)).unwrap()
 }
 
 async fn see(store: &dyn JobAdmin) -> Result<Seen, TestCaseError> {

@@ -83,6 +83,15 @@ mod contract {
     purlin_jobs::store_conformance!(super::database());
 }
 
+mod flows {
+    purlin_jobs::flow_conformance!(super::database());
+}
+
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::database());
+    purlin_jobs::transactional_limited_flow_conformance!(super::database());
+}
+
 mod limits {
     purlin_jobs::limit_store_conformance!(super::database());
     purlin_jobs::transactional_limit_store_conformance!(super::database());
@@ -90,6 +99,10 @@ mod limits {
 
 mod transactions {
     purlin_jobs::transactional_store_conformance!(super::database());
+}
+
+mod flow_transactions {
+    purlin_jobs::transactional_flow_conformance!(super::database());
 }
 
 mod schedules {

@@ -82,6 +82,15 @@ mod contract {
     purlin_jobs::store_conformance!(super::file());
 }
 
+mod flows {
+    purlin_jobs::flow_conformance!(super::file());
+}
+
+mod limited_flows {
+    purlin_jobs::limited_flow_conformance!(super::file());
+    purlin_jobs::transactional_limited_flow_conformance!(super::file());
+}
+
 mod limits {
     purlin_jobs::limit_store_conformance!(super::file());
     purlin_jobs::transactional_limit_store_conformance!(super::file());
@@ -89,6 +98,10 @@ mod limits {
 
 mod transactions {
     purlin_jobs::transactional_store_conformance!(super::file());
+}
+
+mod flow_transactions {
+    purlin_jobs::transactional_flow_conformance!(super::file());
 }
 
 mod schedules {

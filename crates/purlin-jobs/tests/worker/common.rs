@@ -76,6 +76,7 @@ pub(crate) struct Store {
     pub(crate) keeps_groups: bool,
     faults: Arc<Mutex<HashMap<&'static str, (Fault, u32)>>>,
     calls: Arc<watch::Sender<BTreeMap<&'static str, u32>>>,
+    carries_flows: bool,
     forgets: Arc<AtomicBool>,
     /// In transactions.
     kept: Arc<Mutex<HashMap<JobId, Bytes>>>,
@@ -89,9 +90,15 @@ impl Store {
             keeps_groups: true,
             faults: Arc::default(),
             calls: Arc::default(),
+            carries_flows: true,
             forgets: Arc::default(),
             kept: Arc::default(),
         }
+    }
+
+    pub(crate) fn without_flows(mut self) -> Self {
+        self.carries_flows = false;
+        self
     }
 
     /// It keeps no notes from now on.
@@ -182,6 +189,10 @@ impl JobStore for Store {
 
     async fn enqueue(&self, jobs: &[Entry]) -> Result<Vec<Enqueued>, StoreError> {
         self.call("enqueue", self.inner.enqueue(jobs)).await
+    }
+
+    fn carries_flows(&self) -> bool {
+        self.carries_flows && self.inner.carries_flows()
     }
 
     async fn join(&self, worker: WorkerId, ttl: Duration) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 mod common;
 mod ending;
 mod faults;
+mod flows;
 #[cfg(feature = "testing")]
 mod helpers;
 mod layers;

@@ -192,6 +192,7 @@ fn entry(kind: &str, version: u16, payload: &str) -> Entry {
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         traceparent: None,
         options: Options::new(),
+        parents: Vec::new(),
     }
 }
 

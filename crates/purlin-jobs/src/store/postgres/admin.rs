@@ -49,8 +49,12 @@ impl JobAdmin for PostgresStore {
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
         deadline(NAME, "cancel", self.timeout, async {
             loop {
-                let query = self.query(&self.sql.cancel).bind(id.as_uuid());
+                let query = self
+                    .query(&self.sql.cancel)
+                    .bind(id.as_uuid())
+                    .bind(&*self.channel);
                 let row = self.fetch_one(None, query).await?;
+                self.goes_on(&row)?;
                 self.heard(&row)?;
                 let done: bool = row.try_get("done")?;
                 // One that is there and was not found was on its way from one place to another.
@@ -104,8 +108,11 @@ impl JobAdmin for PostgresStore {
                 let query = self
                     .query(&self.sql.purge_finished)
                     .bind(interval(age.min(OLDEST)))
-                    .bind(i64::from(batch));
+                    .bind(i64::from(batch))
+                    .bind(&*self.channel);
                 let row = self.fetch_one(None, query).await?;
+                self.goes_on(&row)?;
+                self.heard(&row)?;
                 let purged = super::saturating(row::count(&row, "purged")?);
                 left -= purged;
                 if purged < batch || left == 0 {

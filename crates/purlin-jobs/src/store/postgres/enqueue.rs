@@ -1,7 +1,7 @@
 //! Jobs that are added.
 
 use std::collections::{HashMap, HashSet};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use purlin_store::{StoreError, deadline};
@@ -10,8 +10,10 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row as _, SqlStr};
 use uuid::Uuid;
 
+use super::flows::{Flows, HAS_CHILDREN};
 use super::limits::{at_most, burst, every};
 use super::{NAME, PostgresStore, interval, row};
+use crate::store::flows::check_parents;
 use crate::store::{
     Enqueued, Entry, KeptResult, Note, Noted, Notes, Settled, TransactionalJobStore,
 };
@@ -75,18 +77,20 @@ impl PostgresStore {
         &self,
         connection: Option<&mut PgConnection>,
         jobs: &[Entry],
-    ) -> Result<Vec<Enqueued>, sqlx::Error> {
+    ) -> Result<Vec<Enqueued>, StoreError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let is_plain = jobs.iter().all(|job| job.options.unique.is_none());
+        check_parents(NAME, jobs)?;
+        let is_unique = jobs.iter().any(|job| job.options.unique.is_some());
+        let is_flow = jobs.iter().any(|job| !job.parents.is_empty());
         match connection {
-            _ if is_plain => self.add_plain(connection, jobs).await,
-            Some(connection) => self.add_unique(connection, jobs, &mut false).await,
+            _ if !is_unique && !is_flow => Ok(self.add_plain(connection, jobs).await?),
+            Some(connection) => self.add_several(connection, jobs, &mut false).await,
             None => {
                 let mut transaction = self.begin().await?;
                 let mut is_stirred = jobs.iter().any(|job| job.options.group.is_some());
-                let add = self.add_unique(&mut transaction, jobs, &mut is_stirred);
+                let add = self.add_several(&mut transaction, jobs, &mut is_stirred);
                 let enqueued = add.await?;
                 if is_stirred {
                     self.open_mail(Some(&mut *transaction)).await?;
@@ -97,6 +101,22 @@ impl PostgresStore {
         }
     }
 
+    /// By several statements.
+    async fn add_several(
+        &self,
+        connection: &mut PgConnection,
+        jobs: &[Entry],
+        is_stirred: &mut bool,
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let enqueued = if jobs.iter().any(|job| job.options.unique.is_some()) {
+            self.add_unique(connection, jobs, is_stirred).await?
+        } else {
+            self.add_plain(Some(&mut *connection), jobs).await?
+        };
+        self.link(connection, jobs, &enqueued).await?;
+        Ok(enqueued)
+    }
+
     async fn add_plain(
         &self,
         connection: Option<&mut PgConnection>,
@@ -104,7 +124,8 @@ impl PostgresStore {
     ) -> Result<Vec<Enqueued>, sqlx::Error> {
         let mut seen = HashSet::with_capacity(jobs.len());
         let firsts: Vec<_> = jobs.iter().filter(|job| seen.insert(job.id)).collect();
-        let mut added = self.insert(connection, &firsts).await?;
+        let flows = Flows::of(jobs);
+        let mut added = self.insert(connection, &firsts, &flows).await?;
         let enqueued = jobs.iter().map(|job| {
             if added.remove(&job.id) {
                 Enqueued::New(job.id)
@@ -120,13 +141,14 @@ impl PostgresStore {
         &self,
         connection: Option<&mut PgConnection>,
         jobs: &[&Entry],
+        flows: &Flows,
     ) -> Result<HashSet<JobId>, sqlx::Error> {
         let row = if connection.is_some() {
-            let query = self.insertion(&self.sql.enqueue_in, jobs);
+            let query = self.insertion(&self.sql.enqueue_in, jobs, flows);
             self.fetch_one(connection, query).await?
         } else {
             loop {
-                let query = self.insertion(&self.sql.enqueue, jobs);
+                let query = self.insertion(&self.sql.enqueue, jobs, flows);
                 match self.fetch_one(None, query).await {
                     // One of an id was added since the statement had begun: the next one sees it.
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
@@ -147,6 +169,7 @@ impl PostgresStore {
         &'a self,
         sql: &SqlStr,
         jobs: &[&'a Entry],
+        flows: &Flows,
     ) -> Query<'a, Postgres, PgArguments> {
         let unique = |job: &&'a Entry| job.options.unique.as_ref();
         self.query(sql)
@@ -167,6 +190,7 @@ impl PostgresStore {
             .bind(column(jobs, |job| {
                 unique(&job).map(|unique| span(unique.span))
             }))
+            .bind(flows.column(jobs))
             .bind(&*self.channel)
             .bind(queue_of_all(jobs))
             .bind(of_groups(jobs, |group| Some(&*group.name)))
@@ -188,6 +212,7 @@ impl PostgresStore {
         let known = known.iter().map(|row| row.try_get("id"));
         let known = known.collect::<Result<HashSet<Uuid>, _>>()?;
 
+        let mut flows = Flows::of(jobs);
         let mut verdicts: HashMap<usize, Enqueued> = HashMap::new();
         let mut added: HashSet<JobId> = HashSet::new();
         let mut holders: HashMap<UniqueKey, JobId> = HashMap::new();
@@ -211,12 +236,15 @@ impl PostgresStore {
                     round.push(index);
                 }
             }
-            let taken = self.take_keys(connection, jobs, round, is_stirred);
+            let taken = self.take_keys(connection, jobs, round, is_stirred, &mut flows);
             for (index, verdict) in taken.await? {
                 verdicts.insert(index, verdict);
                 if let Enqueued::New(id) | Enqueued::Replaced { new: id, .. } = verdict {
                     added.insert(id);
-                    if let Some(unique) = jobs[index].options.unique {
+                    // A period that is over at once excludes nobody.
+                    if let Some(unique) = jobs[index].options.unique
+                        && unique.span != Span::For(Duration::ZERO)
+                    {
                         holders.insert(unique.key, id);
                     }
                 }
@@ -227,7 +255,7 @@ impl PostgresStore {
             .filter(|index| !matches!(verdicts[index], Enqueued::Existing(_)))
             .map(|index| &jobs[index])
             .collect();
-        let inserted = self.insert(Some(connection), &new).await?;
+        let inserted = self.insert(Some(connection), &new, &flows).await?;
         let verdict = |(index, job): (usize, &Entry)| match verdicts[&index] {
             // Somebody has added one of its id meanwhile.
             Enqueued::New(id) if !inserted.contains(&id) => Enqueued::Existing(job.id),
@@ -243,6 +271,7 @@ impl PostgresStore {
         jobs: &[Entry],
         round: Vec<usize>,
         is_stirred: &mut bool,
+        flows: &mut Flows,
     ) -> Result<Vec<(usize, Enqueued)>, sqlx::Error> {
         let mut verdicts = Vec::new();
         let mut left: Vec<(usize, Unique)> = Vec::new();
@@ -285,7 +314,8 @@ impl PostgresStore {
                     }
                     Some((holder, false)) => {
                         let id = jobs[index].id;
-                        let replace = self.stand_in(connection, *holder, id, &unique, is_stirred);
+                        let changes = (&mut *is_stirred, &mut *flows);
+                        let replace = self.stand_in(connection, *holder, id, &unique, changes);
                         match replace.await? {
                             Some(verdict) => verdicts.push((index, verdict)),
                             None => left.push((index, unique)),
@@ -325,7 +355,7 @@ impl PostgresStore {
         old: JobId,
         new: JobId,
         unique: &Unique,
-        is_stirred: &mut bool,
+        (is_stirred, flows): (&mut bool, &mut Flows),
     ) -> Result<Option<Enqueued>, sqlx::Error> {
         if unique.on_conflict == OnConflict::Keep {
             return Ok(Some(Enqueued::Existing(old)));
@@ -338,6 +368,9 @@ impl PostgresStore {
             .bind(period(unique.span));
         let row = self.fetch_one(Some(connection), query).await?;
         *is_stirred |= row.try_get::<bool, _>("is_stirred")?;
+        if row.try_get("has_children")? {
+            flows.add(new, HAS_CHILDREN);
+        }
         Ok(if row.try_get("done")? {
             Some(Enqueued::Replaced { new, old })
         } else if row.try_get("has_moved")? {
@@ -361,7 +394,7 @@ fn of_groups<'a, T>(jobs: &[&'a Entry], of: impl Fn(&'a Group) -> Option<T>) -> 
     column(jobs, |job| group(job).and_then(&of))
 }
 
-fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {
+pub(super) fn uuids<'a>(jobs: impl IntoIterator<Item = &'a Entry>) -> Vec<Uuid> {
     jobs.into_iter().map(|job| *job.id.as_uuid()).collect()
 }
 
@@ -378,14 +411,14 @@ fn timeout(job: &Entry) -> Option<i64> {
     Some(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
-fn after(job: &Entry) -> Option<PgInterval> {
+pub(super) fn after(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
         Run::After(delay) => Some(interval(delay)),
         Run::Now | Run::At(_) => None,
     }
 }
 
-fn at(job: &Entry) -> Option<PgInterval> {
+pub(super) fn at(job: &Entry) -> Option<PgInterval> {
     match job.options.run {
         Run::At(at) => Some(interval(at.duration_since(UNIX_EPOCH).unwrap_or_default())),
         Run::Now | Run::After(_) => None,

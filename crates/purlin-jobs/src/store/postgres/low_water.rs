@@ -92,6 +92,13 @@ impl LowWater {
         }
     }
 
+    /// A job stands at `rank` now, whatever its queue.
+    pub(super) fn lower_all(&self, rank: i64) {
+        for mark in self.marks().values_mut() {
+            mark.rank = mark.rank.min(rank);
+        }
+    }
+
     /// Jobs stand anywhere now, in this queue or, without one, in any.
     pub(super) fn forget(&self, queue: Option<&QueueName>) {
         let mut marks = self.marks();

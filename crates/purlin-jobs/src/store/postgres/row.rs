@@ -8,7 +8,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgRow, types::PgInterval};
 use uuid::Uuid;
 
-use crate::store::{Claimed, Counts, Failure, JobView, State};
+use crate::store::{Claimed, Counts, Failure, JobView, State, Tally};
 use crate::{JobId, QueueName};
 
 type Read<T> = Result<T, sqlx::Error>;
@@ -25,6 +25,7 @@ pub(super) fn claimed(row: &PgRow) -> Read<Claimed> {
         max_attempts: small(row, "max_attempts")?,
         timeout: timeout(row)?,
         enqueued_at: time(row, "enqueued_at")?,
+        parents: tally(row)?,
     })
 }
 
@@ -48,13 +49,28 @@ pub(super) fn view(row: &PgRow) -> Read<JobView> {
         enqueued_at: time(row, "enqueued_at")?,
         run_at: instant(row, "run_at")?,
         finished_at: instant(row, "ended_at")?,
+        waits_for: number(row.try_get::<Option<i32>, _>("waits_for")?)?,
+        parents: tally(row)?,
     })
+}
+
+fn tally(row: &PgRow) -> Read<Tally> {
+    let counts: Option<Vec<Option<i32>>> = row.try_get("parents")?;
+    match counts.unwrap_or_default()[..] {
+        [done, dead, cancelled] => Ok(Tally::new(number(done)?, number(dead)?, number(cancelled)?)),
+        _ => Ok(Tally::default()),
+    }
+}
+
+fn number(number: Option<i32>) -> Read<u32> {
+    u32::try_from(number.unwrap_or_default()).map_err(|_| corrupt("a negative number"))
 }
 
 pub(super) fn counts(row: &PgRow) -> Read<Counts> {
     Ok(Counts {
         ready: count(row, "ready")?,
         scheduled: count(row, "scheduled")?,
+        blocked: count(row, "blocked")?,
         leased: count(row, "leased")?,
         dead: count(row, "dead")?,
         cancelled: count(row, "cancelled")?,
@@ -133,6 +149,7 @@ fn state(row: &PgRow) -> Read<State> {
         3 => State::Dead,
         4 => State::Cancelled,
         5 => State::Held,
+        6 => State::Blocked,
         _ => return Err(corrupt("an unknown state")),
     })
 }
@@ -145,6 +162,7 @@ pub(super) fn state_number(state: State) -> i16 {
         State::Dead => 3,
         State::Cancelled => 4,
         State::Held => 5,
+        State::Blocked => 6,
     }
 }
 

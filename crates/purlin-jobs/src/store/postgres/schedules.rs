@@ -58,7 +58,7 @@ impl ScheduleStore for PostgresStore {
 }
 
 impl PostgresStore {
-    async fn try_fire(&self, firing: &Firing) -> Result<Option<Vec<Enqueued>>, sqlx::Error> {
+    async fn try_fire(&self, firing: &Firing) -> Result<Option<Vec<Enqueued>>, StoreError> {
         let mut transaction = self.begin().await?;
         // Whoever comes second waits here, and then finds it moved on.
         let query = self

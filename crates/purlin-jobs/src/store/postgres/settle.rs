@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::UNIX_EPOCH;
 
 use sqlx::postgres::types::PgInterval;
-use sqlx::{PgConnection, Row as _, SqlStr};
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{PostgresStore, interval, row};
@@ -31,6 +31,7 @@ impl PostgresStore {
             self.query(&self.sql.settle_done)
                 .bind(lease.as_uuid())
                 .bind(ids)
+                .bind(&*self.channel)
         } else {
             let columns: Vec<_> = firsts.iter().map(|first| columns(&first.outcome)).collect();
             let outcomes: Vec<_> = columns.iter().map(|column| column.0).collect();
@@ -56,6 +57,7 @@ impl PostgresStore {
                 .bind(Vec::from_iter(results.iter().map(ttl)))
         };
         let row = self.fetch_one(None, query).await?;
+        self.goes_on(&row)?;
         self.heard(&row)?;
         let may_be_ready =
             |outcome: &Outcome| matches!(outcome, Outcome::Release | Outcome::Await { .. });
@@ -79,17 +81,19 @@ impl PostgresStore {
         lease: LeaseId,
         job: JobId,
     ) -> Result<Settled, sqlx::Error> {
-        let query = |sql: &SqlStr| {
-            sqlx::query(sql.clone())
-                .bind(*lease.as_uuid())
-                .bind(*job.as_uuid())
-        };
-        let lock = query(&self.sql.lock_job);
+        let lock = sqlx::query(self.sql.lock_job.clone())
+            .bind(*lease.as_uuid())
+            .bind(*job.as_uuid());
         if self.fetch(Some(&mut *connection), lock).await?.is_empty() {
             return Ok(Settled::Stale);
         }
-        let complete = query(&self.sql.complete_in);
+        let complete = self
+            .query(&self.sql.complete_in)
+            .bind(*lease.as_uuid())
+            .bind(*job.as_uuid())
+            .bind(&*self.channel);
         let row = self.fetch_one(Some(connection), complete).await?;
+        self.goes_on(&row)?;
         Ok(if row.try_get("done")? {
             Settled::Applied
         } else {

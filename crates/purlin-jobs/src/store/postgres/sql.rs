@@ -1,3 +1,4 @@
+mod flows;
 mod notes;
 
 use std::sync::Arc;
@@ -5,6 +6,7 @@ use std::sync::Arc;
 use purlin_store::SchemaName;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
+use self::flows::{FLOW, IF_OWNED, LINK, LOWEST, SEED};
 use crate::Priority;
 
 // `$1` is the override of the clock wherever `{now}` stands. Other times are intervals.
@@ -40,7 +42,7 @@ const ADMITTED: &str = "coalesce((select a.admitted from admitted a), 0) as admi
 /// What no attempt changes of a job.
 const FIXED: &str =
     "id, enqueued_at, run_at, timeout, version, priority, max_attempts, unique_span, notes,
-    queue, kind, payload, traceparent, unique_key, group_name, group_limits";
+    flow, queue, kind, payload, traceparent, unique_key, group_name, group_limits";
 
 /// What changes when its work goes wrong.
 const TOLD: &str = "failures, crashes, failed_at, error";
@@ -53,46 +55,48 @@ const ENQUEUE: &str = "with entry as (
         coalesce(timestamptz 'epoch' + e.at, {now} + e.after) as run_at
     from unnest($2::uuid[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[],
         $8::smallint[], $9::smallint[], $10::bigint[], $11::interval[], $12::interval[],
-        $13::bytea[], $14::smallint[], $17::text[], $18::integer[], $19::bigint[],
-        $20::integer[]) with ordinality as e(id, kind, version, payload, traceparent, queue,
-        priority, max_attempts, timeout, after, at, unique_key, unique_span, group_name, at_most,
-        every, burst, position)),
+        $13::bytea[], $14::smallint[], $15::smallint[], $18::text[], $19::integer[],
+        $20::bigint[], $21::integer[]) with ordinality as e(id, kind, version, payload,
+        traceparent, queue, priority, max_attempts, timeout, after, at, unique_key, unique_span,
+        flow, group_name, at_most, every, burst, position)),
 added as (
     insert into {jobs} (id, enqueued_at, run_at, timeout, version, priority, max_attempts,
-        unique_span, queue, kind, payload, traceparent, unique_key, group_name, group_limits)
+        unique_span, flow, queue, kind, payload, traceparent, unique_key, group_name, group_limits)
     select id, enqueued_at, case when run_at > {now} then run_at end, timeout, version, priority,
-        max_attempts, unique_span, queue, kind, payload, traceparent, unique_key, group_name,
+        max_attempts, unique_span, flow, queue, kind, payload, traceparent, unique_key, group_name,
         case when group_name is not null then array[at_most, every, burst]::bigint[] end
     from entry where not exists (select from {jobs} j where j.id = entry.id)
         and not exists (select from {finished} f where f.id = entry.id)
     order by position
     {conflict}
-    returning id, queue, kind, priority, enqueued_at, run_at, group_name),
+    returning id, queue, kind, priority, enqueued_at, run_at, group_name,
+        coalesce(flow, 0) & 1 = 1 as is_blocked),
 placed as (
     insert into {ready} (queue, rank, id, kind)
     select queue, enqueued_at + priority * {step}, id, kind from added
-    where run_at is null and group_name is null
+    where run_at is null and group_name is null and not is_blocked
     returning rank),
 later as (
-    insert into {scheduled} (id, run_at) select id, run_at from added where run_at is not null),
+    insert into {scheduled} (id, run_at)
+    select id, run_at from added where run_at is not null and not is_blocked),
 lined as (
     insert into {held} (group_name, rank, id)
     select group_name, enqueued_at + priority * {step}, id from added
-    where run_at is null and group_name is not null
+    where run_at is null and group_name is not null and not is_blocked
     returning group_name),
 declared as (
     insert into {mail} (group_name, what, at_most, every, burst)
     select distinct on (d.group_name) d.group_name, 1, d.at_most, d.every, d.burst
-    from unnest($2::uuid[], $17::text[], $18::integer[], $19::bigint[], $20::integer[])
+    from unnest($2::uuid[], $18::text[], $19::integer[], $20::bigint[], $21::integer[])
         with ordinality as d(id, group_name, at_most, every, burst, position)
-    where cardinality($17::text[]) > 0 and d.group_name is not null
+    where cardinality($18::text[]) > 0 and d.group_name is not null
         and exists (select from added a where a.id = d.id)
     order by d.group_name, d.position desc
     returning group_name),
 stirred as (select group_name from declared union select group_name from lined){admitting}
 select array (select id from added) as ids, {admission},
     (select min(rank) from placed) - timestamptz 'epoch' as lowest,
-    case when exists (select from added) then pg_notify($15, $16)::text end as told";
+    case when exists (select from added) then pg_notify($16, $17)::text end as told";
 
 /// Which of these ids are there.
 const KNOWN: &str = "select id from {jobs} where id = any ($1)
@@ -127,6 +131,7 @@ spot as materialized (
     select r.ctid from {ready} r where r.id = $2 and exists (select from job)
         and not exists (select from exact)
         and not exists (select from {scheduled} s where s.id = $2)
+        and not exists (select from {children} c where c.id = $2 and c.waits_for > 0)
         and not exists (select from {held} h where h.id = $2)
         and not exists (select from {leases} l where $2 = any (l.ids))),
 unready as (
@@ -148,8 +153,18 @@ gone as (
 {posted},
 moved as (
     update {unique} u set job = $3, until = {now} + $5::interval
-    where u.key = $4 and u.job = $2 and exists (select from owned))
-select exists (select from owned) as done, exists (select from posted) as is_stirred,
+    where u.key = $4 and u.job = $2 and exists (select from owned)),
+children as materialized (
+    select c.id from {children} c
+    where c.id = any (array (select e.child from {edges} e where e.parent = $2))
+    order by c.id for update),
+handed_on as (
+    update {edges} set parent = $3
+    where parent = $2 and child = any (array (select id from children))
+        and exists (select from owned)
+    returning child)
+select exists (select from owned) as done, exists (select from handed_on) as has_children,
+    exists (select from posted) as is_stirred,
     exists (select from spot)
         or exists (select from {held} h where h.id = $2)
         or exists (select from {scheduled} s where s.id = $2)
@@ -215,7 +230,10 @@ select exists (select from alive) as is_alive,
     (select greatest(p.tat, {clock}) - {clock}
         + p.every * ((select count(*) from taken) + 1 - p.burst) from pace p) as more_in,
     f.id, f.kind, f.version, f.payload, f.traceparent, f.failures, f.crashes, f.max_attempts,
-    f.timeout, f.enqueued_at - timestamptz 'epoch' as enqueued_at
+    f.timeout, f.enqueued_at - timestamptz 'epoch' as enqueued_at,
+    case when f.flow & 1 > 0 then (
+        select array[c.done, c.dead, c.cancelled] from {children} c where c.id = f.id)
+    end as parents
 from (select) one left join found f on true
 order by f.position";
 
@@ -228,29 +246,35 @@ const DROP_LEASE: &str = "dropped as (
         for update skip locked))
     returning id)";
 
-const SETTLE_DONE: &str = "with held as materialized (
+const SETTLE_DONE: &str = "with recursive held as materialized (
     select l.ids from {leases} l where l.id = $2 for no key update),
 gone as (
     delete from {jobs} where id = any (array (
         select unnest($3::uuid[]) intersect select unnest(held.ids) from held))
-    returning id, unique_key, unique_span, notes, group_name),
+    returning id, unique_key, unique_span, notes, flow, group_name),
 {forgotten},
 freed as (
     delete from {unique}
     where key = any (array (select unique_key from gone where unique_span < 2))
         and job = any (array (select id from gone where unique_span < 2))),
 {drop_lease},
-stirred as (
+closed as materialized (select id, flow, 5 as state from gone where flow is not null),
+{flow},
+emptied as (
     delete from {slots}
     where id = any (array (select id from gone where group_name is not null))
     returning group_name),
+stirred as (
+    select group_name from emptied union select group_name from begun_in_line),
 {admitting}
-select array (select id from gone) as ids, {admission}";
+select array (select id from gone) as ids, {lowest}, {admission},
+    case when exists (select from begun) then pg_notify($4, '')::text end as told";
 
 const REST_OF_DONE: &str = "select unnest(held.ids) from held except select id from gone";
 
 /// What becomes of jobs that were owned by this statement. `found` has their columns as they shall be,
 /// and `state`: 3 dead, 4 cancelled, 5 done; null if they shall wait again, for `after` if that is not null.
+/// Then what that means to their children.
 const MOVED: &str = "gone as (
     delete from {jobs} where id = any (array (select id from found where state is not null))),
 forgotten_notes as (
@@ -282,18 +306,22 @@ emptied as (
     delete from {slots}
     where id = any (array (select id from found where group_name is not null))
     returning group_name),
-stirred as (
-    select group_name from found where group_name is not null
-    union select group_name from lined union select group_name from emptied),
-{admitting},
 later as (
     insert into {scheduled} (id, run_at)
     select id, {now} + after
-    from found where state is null and after is not null)";
+    from found where state is null and after is not null),
+closed as materialized (
+    select id, flow, state from found where flow is not null and state is not null),
+{flow},
+stirred as (
+    select group_name from found where group_name is not null
+    union select group_name from lined union select group_name from emptied
+    union select group_name from begun_in_line),
+{admitting}";
 
 /// Outcomes: -1 done with a result, 0 done, 1 retry, 2 discard, 3 cancelled, 4 snooze, 5 release, 6 await. Who
 /// signals locks the row of the job too: how many have come is read under that lock.
-const SETTLE: &str = "with held as materialized (
+const SETTLE: &str = "with recursive held as materialized (
     select l.ids from {leases} l where l.id = $2 for no key update),
 said as materialized (
     select s.* from unnest($3::uuid[], $4::smallint[], $5::interval[], $6::text[],
@@ -321,8 +349,9 @@ shrunk as (
     update {leases} set ids = array ({rest})
     where id = $2 and exists (select from found where outcome > 0)
         and not exists (select from dropped))
-select array (select id from found) as ids, {admission},
-    case when exists (select from found where state is null) then pg_notify($7, '')::text end as told";
+select array (select id from found) as ids, {lowest}, {admission},
+    case when exists (select from found where state is null) or exists (select from begun)
+        then pg_notify($7, '')::text end as told";
 
 const REST_OF_SETTLED: &str = "select unnest(held.ids) from held except select id from found";
 
@@ -332,18 +361,21 @@ const LOCK_JOB: &str = "select j.id from {jobs} j where j.id = $2
 
 /// With a snapshot that is newer than the lock. The lease is locked too for those above `read
 /// committed`, whose snapshot is not: they fail if it has changed.
-const COMPLETE_IN: &str = "with still as materialized (
-    select l.id from {leases} l where l.id = $1 and $2 = any (l.ids) for key share skip locked),
+const COMPLETE_IN: &str = "with recursive still as materialized (
+    select l.id from {leases} l where l.id = $2 and $3 = any (l.ids) for key share skip locked),
 gone as (
-    delete from {jobs} j where j.id = $2 and exists (select from still)
-    returning j.id, j.unique_key, j.unique_span, j.notes, j.group_name),
+    delete from {jobs} j where j.id = $3 and exists (select from still)
+    returning j.id, j.unique_key, j.unique_span, j.notes, j.flow, j.group_name),
 {forgotten},
 {posted},
 freed as (
     delete from {unique} u using gone g
-    where u.key = g.unique_key and u.job = g.id and g.unique_span < 2)
-select exists (select from gone) as done,
-    case when exists (select from posted) then pg_notify('{channel}', '')::text end as told";
+    where u.key = g.unique_key and u.job = g.id and g.unique_span < 2),
+closed as materialized (select id, flow, 5 as state from gone where flow is not null),
+{flow}
+select exists (select from gone) as done, {lowest},
+    case when exists (select from begun) or exists (select from posted)
+        then pg_notify($4, '')::text end as told";
 
 /// Drops leases too whose last jobs were done by two settlements at once, or in a transaction.
 const HEARTBEAT: &str = "with alive as (
@@ -361,7 +393,7 @@ select exists (select from alive) as is_alive, array (
 const FORGET: &str = "delete from {workers} where id = $1";
 
 /// Of a worker that is not known any more, so that no claim of it can be under way.
-const GIVE_BACK: &str = "with held as (
+const GIVE_BACK: &str = "with recursive held as (
     delete from {leases} l where l.worker = $2 returning l.ids),
 found as materialized (
     select {fixed}, {told}, null::interval as after, case when is_cancelled then 4 end as state
@@ -381,7 +413,7 @@ const MARK_DEAD: &str = "update {workers} set expires_at = '-infinity' where id 
 
 /// Settlements are waited for. A job whose work is about to be committed is left, with its lease and
 /// its worker, for the next time.
-const RESCUE: &str = "with marked as materialized (
+const RESCUE: &str = "with recursive marked as materialized (
     select w.id from {workers} w where w.expires_at = '-infinity'
     order by w.id limit $2 for update),
 held as materialized (
@@ -420,7 +452,8 @@ select (select count(*) from forgotten) as workers,
     (select count(*) from found where state is null) as ready,
     (select count(*) from found where state = 3) as dead,
     (select count(*) from marked) > (select count(*) from forgotten) as is_any_left, {admission},
-    case when exists (select from found where state is null) then pg_notify($5, '')::text end as told";
+    case when exists (select from found where state is null) or exists (select from begun)
+        then pg_notify($5, '')::text end as told";
 
 const PROMOTE: &str = "with due as (
     delete from {scheduled} where ctid = any (array (
@@ -458,7 +491,7 @@ select (select count(*) from due) as moved, (select count(*) from placed) as pla
     case when exists (select from placed) then pg_notify($3, '')::text end as told";
 
 /// A job that runs is locked before its lease is looked at once more: it may have come to its end.
-const CANCEL: &str = "with {spot},
+const CANCEL: &str = "with recursive {spot},
 found as materialized (
     select {fixed}, {told}, null::interval as after, 4 as state
     from {jobs} j where j.id = $2 and exists (select from owned)),
@@ -473,7 +506,9 @@ flagged as (
     update {jobs} set is_cancelled = true
     where id = $2 and exists (select from lease) returning id)
 select exists (select from job) as is_known,
-    exists (select from owned) or exists (select from flagged) as done, {admission}";
+    exists (select from owned) or exists (select from flagged)
+        or exists (select from lost where id = $2) as done, {lowest}, {admission},
+    case when exists (select from begun) then pg_notify($3, '')::text end as told";
 
 const REPLAY: &str = "with dead as materialized (
     select f.* from {finished} f where f.id = $2 and f.state = 3 for update),
@@ -518,17 +553,21 @@ const VIEW: &str =
     v.max_attempts, v.error, v.failed_at - timestamptz 'epoch' as failed_at,
     v.enqueued_at - timestamptz 'epoch' as enqueued_at,
     coalesce(s.run_at, coalesce(r.rank, h.rank) - v.priority * {step}) - timestamptz 'epoch' as run_at,
-    v.ended_at - timestamptz 'epoch' as ended_at
+    v.ended_at - timestamptz 'epoch' as ended_at,
+    c.waits_for, array[c.done, c.dead, c.cancelled] as parents
 from seen v
 left join {scheduled} s on s.id = v.id
 left join {held} h on h.id = v.id
 left join {ready} r on v.state = 0 and r.id = v.id
+left join {children} c on v.flow & 1 > 0 and c.id = v.id
 order by v.id";
 
 /// The state of a job that has not ended.
 const WHERE: &str = "case
     when exists (select from {scheduled} s where s.id = j.id) then 1
     when exists (select from {held} h where h.id = j.id) then 5
+    when j.flow & 1 > 0
+        and exists (select from {children} c where c.id = j.id and c.waits_for > 0) then 6
     when j.id in (select unnest(l.ids) from {leases} l) then 2
     else 0 end";
 
@@ -555,14 +594,16 @@ const LIST: &str = "with seen as materialized (
     order by id limit $5)
 {view}";
 
-/// What is neither ready nor scheduled nor held is leased. Counted once each: at a higher cost the server would compile
-/// the plan, which takes longer than to run it.
+/// What is neither ready, scheduled, held nor blocked is leased. Counted once each: at a higher cost the server
+/// would compile the plan, which takes longer than to run it.
 const COUNTS: &str = "with waiting as materialized (
     select
         (select count(*) from {jobs} j where $2::text is null or j.queue = $2) as jobs,
         (select count(*) from {ready} r where $2::text is null or r.queue = $2) as ready,
         (select count(*) from {scheduled} s where $2::text is null or exists (
             select from {jobs} j where j.id = s.id and j.queue = $2)) as scheduled,
+        (select count(*) from {children} c where c.waits_for > 0 and ($2::text is null or exists (
+            select from {jobs} j where j.id = c.id and j.queue = $2))) as blocked,
         (select count(*) from {held} h where $2::text is null or exists (
             select from {jobs} j where j.id = h.id and j.queue = $2)) as held),
 finished as (
@@ -572,7 +613,8 @@ finished as (
 oldest as materialized (
     select r.id, r.rank from {ready} r where $2::text is null or r.queue = $2
     order by r.rank, r.id limit 1)
-select w.ready, w.scheduled, w.held, w.jobs - w.ready - w.scheduled - w.held as leased, f.*,
+select w.ready, w.scheduled, w.blocked, w.held,
+    w.jobs - w.ready - w.scheduled - w.blocked - w.held as leased, f.*,
     (select {now} - (o.rank - j.priority * {step}) from oldest o join {jobs} j on j.id = o.id)
         as oldest_ready
 from waiting w, finished f";
@@ -599,6 +641,7 @@ posted as (
     insert into {mail} (group_name, what)
     select group_name, 0 from gone where group_name is not null
     union select group_name, 0 from emptied
+    {posted_too}
     returning group_name)";
 
 /// Admits jobs of groups that were told something.
@@ -626,15 +669,23 @@ const LIMIT_QUEUE: &str = "with limited as (
     returning name)
 select pg_notify('{channel}', name)::text as told from limited";
 
-const PURGE_FINISHED: &str = "with gone as (
+/// Whoever still waits for one of these waits for one that is dead.
+const PURGE_FINISHED: &str = "with recursive gone as (
     delete from {finished} where id = any (array (
         select first.id from (
             select f.id from {finished} f where f.ended_at <= {now} - $2::interval
             order by f.ended_at limit 1000 for update skip locked) first
         limit $3))
-    returning id, notes),
-{forgotten}
-select count(*) as purged from gone";
+    returning id, notes, flow),
+{forgotten},
+closed as materialized (select id, flow, 4 as state from gone where flow is not null),
+{flow},
+stirred as (select group_name from begun_in_line),
+{admitting},
+forgotten as (
+    delete from {children} where id = any (array (select id from closed where flow & 1 > 0)))
+select (select count(*) from gone) as purged, {lowest}, {admission},
+    case when exists (select from begun) then pg_notify($4, '')::text end as told";
 
 const PURGE_KEYS: &str = "delete from {unique} where key = any (array (
     select first.key from (
@@ -677,6 +728,7 @@ pub(super) const BATCH: u32 = 1_000;
 pub(super) struct Statements {
     pub(super) enqueue: SqlStr,
     pub(super) enqueue_in: SqlStr,
+    pub(super) link: SqlStr,
     pub(super) known: SqlStr,
     pub(super) take_keys: SqlStr,
     pub(super) holders: SqlStr,
@@ -737,6 +789,8 @@ impl Statements {
             "unique",
             "finished",
             "queues",
+            "children",
+            "edges",
             "schedules",
             "held",
             "slots",
@@ -757,7 +811,12 @@ impl Statements {
             let mut sql = sql
                 .replace("{spot}", SPOT)
                 .replace("{moved}", MOVED)
+                .replace("{flow}", FLOW)
+                .replace("{seed}", "")
+                .replace("{if_owned}", "")
+                .replace("{lowest}", LOWEST)
                 .replace("{posted}", POSTED)
+                .replace("{posted_too}", "")
                 .replace("{admitting}", ADMIT)
                 .replace("{admission}", ADMITTED)
                 .replace("{window}", &window.to_string())
@@ -780,6 +839,14 @@ impl Statements {
             let sql = sql.replace("{drop_lease}", &drop_lease);
             text(&sql.replace("{rest}", rest))
         };
+        let flow = FLOW.replace("{seed}", SEED).replace("{if_owned}", IF_OWNED);
+        let moved = MOVED.replace("{flow}", &flow);
+        let cancel = CANCEL.replace("{moved}", &moved);
+        let posted = POSTED.replace(
+            "{posted_too}",
+            "union select group_name, 0 from begun_in_line",
+        );
+        let complete_in = COMPLETE_IN.replace("{posted}", &posted);
         Self {
             enqueue: text(
                 &ENQUEUE
@@ -795,6 +862,7 @@ impl Statements {
                         "0::bigint as admitted, null::bigint as due_in",
                     ),
             ),
+            link: text(LINK),
             known: text(KNOWN),
             take_keys: text(TAKE_KEYS),
             holders: text(HOLDERS),
@@ -805,7 +873,7 @@ impl Statements {
             settle_done: settling(SETTLE_DONE, "$2", REST_OF_DONE),
             settle: settling(SETTLE, "$2", REST_OF_SETTLED),
             lock_job: text(LOCK_JOB),
-            complete_in: text(COMPLETE_IN),
+            complete_in: text(&complete_in),
             heartbeat: text(HEARTBEAT),
             forget: text(FORGET),
             give_back: text(GIVE_BACK),
@@ -814,7 +882,7 @@ impl Statements {
             rescue: text(RESCUE),
             promote: text(PROMOTE),
             next_in: text(NEXT_IN),
-            cancel: text(CANCEL),
+            cancel: text(&cancel),
             replay: text(REPLAY),
             get: text(GET),
             list: text(LIST),

@@ -5,7 +5,7 @@ use purlin_store::{StoreError, StoreErrorKind, from_unix_micros, unix_micros};
 use uuid::Uuid;
 
 use super::NAME;
-use crate::store::{Claimed, Entry, Failure, JobView, State};
+use crate::store::{Claimed, Entry, Failure, JobView, State, Tally};
 use crate::{JobId, OnConflict, QueueName, Run, Span};
 
 /// The version of the layout that `record.lua` describes.
@@ -210,6 +210,7 @@ impl Record {
             max_attempts: self.max_attempts,
             timeout,
             enqueued_at: instant(self.enqueued_at)?,
+            parents: Tally::default(),
         })
     }
 
@@ -237,6 +238,8 @@ impl Record {
             enqueued_at: instant(self.enqueued_at)?,
             run_at: waits.then(|| instant(self.run_at)).transpose()?,
             finished_at: has_ended.then(|| instant(self.finished_at)).transpose()?,
+            waits_for: 0,
+            parents: Tally::default(),
         })
     }
 }
@@ -287,6 +290,8 @@ pub(super) fn letter(state: State) -> &'static str {
     match state {
         State::Ready => "r",
         State::Scheduled => "s",
+        // No job is: it carries no flows.
+        State::Blocked => "b",
         State::Leased => "l",
         State::Dead => "d",
         State::Cancelled => "c",

@@ -7,7 +7,8 @@ use sqlx::SqliteConnection;
 use super::admin::unplace;
 use super::groups::{Stirred, declare, declared};
 use super::row::{self, Micros, after, hex, job_id, list};
-use super::{NAME, sql};
+use super::{NAME, flows, sql};
+use crate::store::flows::check_parents;
 use crate::store::{Enqueued, Entry};
 use crate::{JobId, OnConflict, Run, Span, UniqueKey};
 
@@ -20,6 +21,7 @@ pub(super) async fn add(
     now: Micros,
     stirred: &mut Stirred,
 ) -> Result<Vec<Enqueued>, StoreError> {
+    check_parents(NAME, jobs)?;
     let mut plan = Plan::read(connection, jobs, now).await?;
     let enqueued = jobs.iter().map(|entry| plan.decide(entry, now)).collect();
     plan.write(connection, now, stirred).await?;
@@ -32,6 +34,8 @@ struct Plan<'a> {
     added: Vec<&'a Entry>,
     /// Jobs that waited before, and whose place was taken, with their groups.
     replaced: Vec<(JobId, Option<String>)>,
+    /// Those of them that others wait for, with who has their place.
+    heirs: Vec<(JobId, JobId)>,
 }
 
 struct Holder {
@@ -39,6 +43,7 @@ struct Holder {
     /// It waits, and was not added by this call.
     may_be_replaced: bool,
     group: Option<String>,
+    has_children: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -57,6 +62,7 @@ impl<'a> Plan<'a> {
             holders: holders(connection, jobs, now).await?,
             added: Vec::with_capacity(jobs.len()),
             replaced: Vec::new(),
+            heirs: Vec::new(),
         })
     }
 
@@ -72,6 +78,9 @@ impl<'a> Plan<'a> {
                     return Enqueued::Existing(holder.job);
                 }
                 replaced = Some((holder.job, holder.group.clone()));
+                if holder.has_children {
+                    self.heirs.push((holder.job, new));
+                }
             }
             let is_over = key_until(unique.span, now).is_some_and(|until| until <= now);
             if is_over {
@@ -81,6 +90,7 @@ impl<'a> Plan<'a> {
                     job: new,
                     may_be_replaced: false,
                     group: None,
+                    has_children: false,
                 };
                 self.holders.insert(unique.key, holder);
             }
@@ -101,6 +111,8 @@ impl<'a> Plan<'a> {
         now: Micros,
         stirred: &mut Stirred,
     ) -> Result<(), StoreError> {
+        let heirs = self.heirs.iter().map(|(_, new)| *new).collect();
+        let flows = flows::flows(&self.added, &heirs)?;
         for (old, group) in &self.replaced {
             unplace(connection, *old, group.as_deref(), stirred).await?;
         }
@@ -109,6 +121,13 @@ impl<'a> Plan<'a> {
             let delete = sqlx::query(sql::DELETE).bind(replaced);
             delete.execute(&mut *connection).await?;
         }
+        for (old, new) in &self.heirs {
+            sqlx::query(sql::HAND_CHILDREN_ON)
+                .bind(&old.as_uuid().as_bytes()[..])
+                .bind(&new.as_uuid().as_bytes()[..])
+                .execute(&mut *connection)
+                .await?;
+        }
         if self.added.is_empty() {
             return Ok(());
         }
@@ -116,17 +135,20 @@ impl<'a> Plan<'a> {
         let rows: Vec<_> = self
             .added
             .iter()
-            .map(|entry| Row::new(entry, now, &mut bytes))
+            .map(|entry| Row::new(entry, flows.get(&entry.id).copied(), now, &mut bytes))
             .collect();
         let (mut ready, mut held, mut scheduled, mut unique) = (false, false, false, false);
         for row in &rows {
-            *(if row.run_at > now {
-                &mut scheduled
-            } else if row.group_name.is_some() {
-                &mut held
-            } else {
-                &mut ready
-            }) = true;
+            let is_blocked = row.flow.is_some_and(|flow| flow & flows::IS_CHILD > 0);
+            if !is_blocked {
+                *(if row.run_at > now {
+                    &mut scheduled
+                } else if row.group_name.is_some() {
+                    &mut held
+                } else {
+                    &mut ready
+                }) = true;
+            }
             unique |= row.key_at.is_some();
         }
         let rows = json(&rows)?;
@@ -146,6 +168,7 @@ impl<'a> Plan<'a> {
             let take = sqlx::query(sql::TAKE_KEYS).bind(&rows).bind(&bytes);
             take.execute(&mut *connection).await?;
         }
+        flows::block(connection, &self.added).await?;
         self.declare(connection, stirred).await
     }
 
@@ -168,8 +191,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A key, the job that holds it, whether that waits, and its group.
-type HolderRow = (Vec<u8>, Vec<u8>, bool, Option<String>);
+/// A key, the job that holds it, whether that waits, its group and its flow.
+type HolderRow = (Vec<u8>, Vec<u8>, bool, Option<String>, Option<u8>);
 
 /// Who has the keys that these jobs want.
 async fn holders(
@@ -191,12 +214,13 @@ async fn holders(
         .bind(now)
         .fetch_all(connection)
         .await?;
-    let read = |(key, job, may_be_replaced, group): HolderRow| {
+    let read = |(key, job, may_be_replaced, group, flow): HolderRow| {
         let key = <[u8; 32]>::try_from(key).map_err(|_| row::corrupt("a unique key is not one"))?;
         let holder = Holder {
             job: job_id(&job)?,
             may_be_replaced,
             group,
+            has_children: flow.is_some_and(|flow| flow & flows::HAS_CHILDREN > 0),
         };
         Ok((UniqueKey::from_bytes(key), holder))
     };
@@ -218,6 +242,7 @@ struct Row<'a> {
     key_until: Option<Micros>,
     span: Option<u8>,
     run_at: Micros,
+    flow: Option<u8>,
     payload_at: usize,
     payload_bytes: usize,
     group_name: Option<&'a str>,
@@ -225,9 +250,10 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(entry: &'a Entry, now: Micros, bytes: &mut Vec<u8>) -> Self {
+    fn new(entry: &'a Entry, flow: Option<u8>, now: Micros, bytes: &mut Vec<u8>) -> Self {
         let options = &entry.options;
         let run_at = match options.run {
+            _ if !entry.parents.is_empty() => now,
             Run::Now => now,
             Run::After(delay) => after(now, delay),
             Run::At(at) => row::run_at(unix_micros(at)),
@@ -250,6 +276,7 @@ impl<'a> Row<'a> {
                 Span::For(_) => 2,
             }),
             run_at: run_at.max(now),
+            flow,
             payload_at: put(bytes, &entry.payload),
             payload_bytes: entry.payload.len(),
             group_name: options.group.as_ref().map(|group| &*group.name),

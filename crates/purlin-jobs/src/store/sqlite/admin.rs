@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use purlin_store::{StoreError, StoreErrorKind, deadline};
 use sqlx::SqliteConnection;
 
+use super::flows::Ended;
 use super::groups::{Stirred, free_slots};
 use super::row::{self, Micros, list, micros, until};
 use super::{NAME, SqliteStore, sql};
@@ -49,18 +50,19 @@ impl JobAdmin for SqliteStore {
     }
 
     async fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
-        deadline(NAME, "cancel", self.timeout, async {
+        let (cancelled, goes_on) = deadline(NAME, "cancel", self.timeout, async {
             let mut write = self.begin("cancel").await?;
             let (now, mut stirred) = (self.now(), Stirred::new());
-            let cancelled = cancel(&mut write, id, now, &mut stirred).await?;
+            let (cancelled, goes_on) = cancel(&mut write, id, now, &mut stirred).await?;
             let admitted = self.admit(&mut write, &mut stirred, now).await?;
             write.commit().await?;
-            if admitted.jobs > 0 {
-                self.wake();
-            }
-            Ok::<_, StoreError>(cancelled)
+            Ok::<_, StoreError>((cancelled, goes_on || admitted.jobs > 0))
         })
-        .await
+        .await?;
+        if goes_on {
+            self.wake();
+        }
+        Ok(cancelled)
     }
 
     async fn replay(&self, id: JobId) -> Result<bool, StoreError> {
@@ -92,26 +94,48 @@ impl JobAdmin for SqliteStore {
     }
 
     async fn purge_finished(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        deadline(NAME, "purge finished", self.timeout, async {
+        let (purged, goes_on) = deadline(NAME, "purge finished", self.timeout, async {
             let mut write = self.begin("purge finished").await?;
-            let now = self.now();
-            let ended = now.saturating_sub(micros(age));
-            let mut purged = 0;
-            for (statement, before) in [
-                (sql::PURGE_JOBS, ended),
-                (sql::PURGE_KEYS, now),
-                (sql::PURGE_RESULTS, now),
-            ] {
+            let (now, mut stirred) = (self.now(), Stirred::new());
+            let (jobs, goes_on) = purge_jobs(&mut write, age, limit, now, &mut stirred).await?;
+            let admitted = self.admit(&mut write, &mut stirred, now).await?;
+            let mut purged = i64::from(jobs);
+            for statement in [sql::PURGE_KEYS, sql::PURGE_RESULTS] {
                 let left = i64::from(limit) - purged;
-                let purge = sqlx::query(statement).bind(before).bind(left);
+                let purge = sqlx::query(statement).bind(now).bind(left);
                 let rows = purge.execute(&mut *write).await?.rows_affected();
                 purged += i64::try_from(rows).unwrap_or(i64::MAX);
             }
             write.commit().await?;
-            Ok::<_, StoreError>(purged.unsigned_abs())
+            Ok::<_, StoreError>((purged.unsigned_abs(), goes_on || admitted.jobs > 0))
         })
-        .await
+        .await?;
+        if goes_on {
+            self.wake();
+        }
+        Ok(purged)
     }
+}
+
+/// How many there were, and whether a job goes on that has waited for one of their children.
+async fn purge_jobs(
+    connection: &mut SqliteConnection,
+    age: Duration,
+    limit: u32,
+    now: Micros,
+    stirred: &mut Stirred,
+) -> Result<(u32, bool), StoreError> {
+    let purged: Vec<(Vec<u8>, Option<u8>)> = sqlx::query_as(sql::PURGE_JOBS)
+        .bind(now.saturating_sub(micros(age)))
+        .bind(limit)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut ended = Ended::default();
+    for (id, _) in purged.iter().filter(|(_, flow)| flow.is_some()) {
+        ended.purged(row::job_id(id)?);
+    }
+    let goes_on = ended.tell(connection, now, stirred).await?;
+    Ok((u32::try_from(purged.len()).unwrap_or(limit), goes_on))
 }
 
 impl SqliteStore {
@@ -148,6 +172,7 @@ async fn counts(
         let count = match row::state(&name)? {
             State::Ready => &mut counts.ready,
             State::Scheduled => &mut counts.scheduled,
+            State::Blocked => &mut counts.blocked,
             State::Leased => &mut counts.leased,
             State::Dead => &mut counts.dead,
             State::Cancelled => &mut counts.cancelled,
@@ -163,32 +188,39 @@ async fn counts(
     Ok(counts)
 }
 
+/// Whether it was cancelled, and whether a job goes on that has waited for it.
 async fn cancel(
     connection: &mut SqliteConnection,
     id: JobId,
     now: Micros,
     stirred: &mut Stirred,
-) -> Result<bool, StoreError> {
-    let (state, group) = state(connection, id).await?;
-    match state {
-        Some(State::Ready | State::Held | State::Scheduled) => {
-            unplace(connection, id, group.as_deref(), stirred).await?;
+) -> Result<(bool, bool), StoreError> {
+    let Some(standing) = standing(connection, id).await? else {
+        return Ok((false, false));
+    };
+    let mut ended = Ended::default();
+    match standing.state {
+        State::Ready | State::Held | State::Scheduled => {
+            unplace(connection, id, standing.group.as_deref(), stirred).await?;
             sqlx::query(sql::CANCEL_WAITING)
                 .bind(&id.as_uuid().as_bytes()[..])
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
             let free = sqlx::query(sql::FREE_KEYS).bind(list([id.as_uuid()]));
-            free.execute(connection).await?;
-            Ok(true)
+            free.execute(&mut *connection).await?;
+            if standing.flow.is_some() {
+                ended.cancelled(id);
+            }
         }
-        Some(State::Leased) => {
+        State::Blocked => ended.blocked(id),
+        State::Leased => {
             let cancel = sqlx::query(sql::CANCEL_LEASED).bind(&id.as_uuid().as_bytes()[..]);
-            cancel.execute(connection).await?;
-            Ok(true)
+            cancel.execute(&mut *connection).await?;
         }
-        Some(State::Dead | State::Cancelled) | None => Ok(false),
+        State::Dead | State::Cancelled => return Ok((false, false)),
     }
+    Ok((true, ended.tell(connection, now, stirred).await?))
 }
 
 async fn replay(
@@ -198,10 +230,13 @@ async fn replay(
     stirred: &mut Stirred,
 ) -> Result<bool, StoreError> {
     let bytes = &id.as_uuid().as_bytes()[..];
-    let (state, group) = state(connection, id).await?;
-    match state {
-        Some(State::Scheduled) => unplace(connection, id, group.as_deref(), stirred).await?,
-        Some(State::Dead) => {
+    let Some(standing) = standing(connection, id).await? else {
+        return Ok(false);
+    };
+    let group = standing.group;
+    match standing.state {
+        State::Scheduled => unplace(connection, id, group.as_deref(), stirred).await?,
+        State::Dead => {
             let is_taken: bool = sqlx::query_scalar(sql::KEY_IS_TAKEN)
                 .bind(bytes)
                 .bind(now)
@@ -229,19 +264,26 @@ async fn replay(
     Ok(true)
 }
 
-/// With the group.
-pub(super) async fn state(
+/// Where a job stands.
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) group: Option<String>,
+    flow: Option<u8>,
+}
+
+pub(super) async fn standing(
     connection: &mut SqliteConnection,
     id: JobId,
-) -> Result<(Option<State>, Option<String>), StoreError> {
-    let state: Option<(String, Option<String>)> = sqlx::query_as(sql::STATE)
+) -> Result<Option<Standing>, StoreError> {
+    let found: Option<(String, Option<u8>, Option<String>)> = sqlx::query_as(sql::STATE)
         .bind(&id.as_uuid().as_bytes()[..])
         .fetch_optional(connection)
         .await?;
-    let Some((state, group)) = state else {
-        return Ok((None, None));
+    let Some((state, flow, group)) = found else {
+        return Ok(None);
     };
-    Ok((Some(row::state(&state)?), group))
+    let state = row::state(&state)?;
+    Ok(Some(Standing { state, group, flow }))
 }
 
 /// Takes a job from where it waits.

@@ -142,12 +142,12 @@ async fn signal(
     now: Micros,
     stirred: &mut Stirred,
 ) -> Result<(Signalled, bool), StoreError> {
-    let (state, group) = admin::state(connection, job).await?;
-    let state = match state {
-        None => return Ok((Signalled::Unknown, false)),
-        Some(State::Dead | State::Cancelled) => return Ok((Signalled::Ended, false)),
-        Some(state) => state,
+    let Some(standing) = admin::standing(connection, job).await? else {
+        return Ok((Signalled::Unknown, false));
     };
+    if matches!(standing.state, State::Dead | State::Cancelled) {
+        return Ok((Signalled::Ended, false));
+    }
     let signal = Note {
         kind: NoteKind::Signal,
         name: name.to_owned(),
@@ -163,20 +163,20 @@ async fn signal(
         .bind(name)
         .fetch_one(&mut *connection)
         .await?;
-    let is_awake = waits && state == State::Scheduled;
+    let is_awake = waits && standing.state == State::Scheduled;
     if is_awake {
         for statement in [sql::UNSCHEDULE, sql::BACK] {
             let step = sqlx::query(statement).bind(id);
             step.execute(&mut *connection).await?;
         }
-        let place = if group.is_some() {
+        let place = if standing.group.is_some() {
             sql::HOLD
         } else {
             sql::READY
         };
         let ready = sqlx::query(place).bind(list([job.as_uuid()]));
         ready.execute(connection).await?;
-        stirred.extend(group);
+        stirred.extend(standing.group);
     }
     Ok((Signalled::Sent, is_awake))
 }

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::NAME;
-use crate::store::{Claimed, Failure, JobView, State};
+use crate::store::{Claimed, Failure, JobView, State, Tally};
 use crate::{JobId, Priority, QueueName};
 
 /// Microseconds since 1970.
@@ -68,6 +68,7 @@ pub(super) fn state(name: &str) -> Result<State, StoreError> {
     Ok(match name {
         "ready" => State::Ready,
         "scheduled" => State::Scheduled,
+        "blocked" => State::Blocked,
         "leased" => State::Leased,
         "dead" => State::Dead,
         "cancelled" => State::Cancelled,
@@ -80,6 +81,7 @@ pub(super) fn name_of(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Scheduled => "scheduled",
+        State::Blocked => "blocked",
         State::Leased => "leased",
         State::Dead => "dead",
         State::Cancelled => "cancelled",
@@ -105,6 +107,7 @@ pub(super) fn claimed(row: &SqliteRow) -> Result<(Claimed, bool), StoreError> {
         max_attempts: row.try_get(7)?,
         timeout: timeout.map(|micros| until(0, micros)),
         enqueued_at: time(row.try_get(9)?)?,
+        parents: tally(row, 12)?,
     };
     Ok((job, row.try_get(10)?))
 }
@@ -119,7 +122,7 @@ pub(super) fn rank(row: &SqliteRow) -> Result<Micros, sqlx::Error> {
 
 /// Whether a claimed job has a group.
 pub(super) fn has_group(row: &SqliteRow) -> Result<bool, sqlx::Error> {
-    row.try_get(12)
+    row.try_get(15)
 }
 
 fn payload(row: &SqliteRow, column: usize) -> Result<Bytes, sqlx::Error> {
@@ -153,5 +156,13 @@ pub(super) fn view(row: &SqliteRow) -> Result<JobView, StoreError> {
         enqueued_at: time(row.try_get(11)?)?,
         run_at: run_at.map(time).transpose()?,
         finished_at: finished_at.map(time).transpose()?,
+        waits_for: row.try_get::<Option<u32>, _>(14)?.unwrap_or_default(),
+        parents: tally(row, 15)?,
     })
+}
+
+fn tally(row: &SqliteRow, first: usize) -> Result<Tally, sqlx::Error> {
+    let count = |column| Ok::<u32, sqlx::Error>(row.try_get::<Option<_>, _>(column)?.unwrap_or(0));
+    let [done, dead, cancelled] = [count(first)?, count(first + 1)?, count(first + 2)?];
+    Ok(Tally::new(done, dead, cancelled))
 }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 
 use purlin_store::StoreError;
@@ -6,37 +6,40 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::adding::json;
+use super::flows::Ended;
 use super::groups::{Stirred, by_group, free_slots};
 use super::row::{self, Micros, after, hex, job_id, list};
 use super::{notes, sql};
 use crate::store::{Failure, KeptResult, Outcome, Settled, Settlement};
 use crate::{JobId, LeaseId};
 
+/// And says whether a job goes on that has waited for one of these.
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     lease: LeaseId,
     settlements: &[Settlement],
     now: Micros,
     stirred: &mut Stirred,
-) -> Result<Vec<Settled>, StoreError> {
+) -> Result<(Vec<Settled>, bool), StoreError> {
     let lease = &lease.as_uuid().as_bytes()[..];
     let ids = list(settlements.iter().map(|settlement| settlement.id.as_uuid()));
-    let leased: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::UNLEASE)
+    let rows: Vec<(Vec<u8>, Option<String>, Option<u8>)> = sqlx::query_as(sql::UNLEASE)
         .bind(ids)
         .bind(lease)
         .fetch_all(&mut *connection)
         .await?;
-    if leased.is_empty() {
-        return Ok(vec![Settled::Stale; settlements.len()]);
+    if rows.is_empty() {
+        return Ok((vec![Settled::Stale; settlements.len()], false));
     }
-    let leased = leased
-        .into_iter()
-        .map(|(id, group)| Ok((job_id(&id)?, group)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    let ids: Vec<_> = leased.iter().map(|(id, _)| *id).collect();
-    let groups = by_group(leased);
-    let mut leased: HashSet<JobId> = ids.into_iter().collect();
-    let ids = list(leased.iter().map(JobId::as_uuid));
+    let mut leased: HashMap<JobId, Option<u8>> = HashMap::with_capacity(rows.len());
+    let mut in_groups = Vec::new();
+    for (id, group, flow) in rows {
+        let id = job_id(&id)?;
+        leased.insert(id, flow);
+        in_groups.push((id, group));
+    }
+    let groups = by_group(in_groups);
+    let ids = list(leased.keys().map(JobId::as_uuid));
     let heard = heard_more(connection, settlements).await?;
     let mut changes = Changes {
         has_groups: !groups.is_empty(),
@@ -44,8 +47,8 @@ pub(super) async fn settle(
     };
     let mut settled = Vec::with_capacity(settlements.len());
     for settlement in settlements {
-        settled.push(if leased.remove(&settlement.id) {
-            changes.add(settlement, &heard, now);
+        settled.push(if let Some(flow) = leased.remove(&settlement.id) {
+            changes.add(settlement, flow.is_some(), &heard, now);
             Settled::Applied
         } else {
             Settled::Stale
@@ -54,8 +57,9 @@ pub(super) async fn settle(
     changes.write(connection, &ids, now).await?;
     free_slots(connection, &groups, stirred).await?;
     let end = sqlx::query(sql::END_LEASE).bind(lease);
-    end.execute(connection).await?;
-    Ok(settled)
+    end.execute(&mut *connection).await?;
+    let goes_on = changes.tell_children(connection, now, stirred).await?;
+    Ok((settled, goes_on))
 }
 
 #[derive(Serialize)]
@@ -94,6 +98,9 @@ struct Changes {
     put_off: Vec<JobId>,
     released: Vec<JobId>,
     changed: Vec<Change>,
+    of_flows: Ended,
+    /// Of flows, and cancelled if somebody wants that.
+    to_wait_again: Vec<JobId>,
     has_groups: bool,
     results: Vec<(JobId, KeptResult)>,
 }
@@ -107,8 +114,27 @@ struct Change {
 }
 
 impl Changes {
-    fn add(&mut self, settlement: &Settlement, heard: &HashSet<JobId>, now: Micros) {
+    fn add(
+        &mut self,
+        settlement: &Settlement,
+        is_of_flow: bool,
+        heard: &HashSet<JobId>,
+        now: Micros,
+    ) {
         let id = settlement.id;
+        if is_of_flow {
+            match &settlement.outcome {
+                Outcome::Done | Outcome::DoneWith(_) => self.of_flows.done(id),
+                Outcome::Discard { .. } => self.of_flows.as_said(id, Some("dead")),
+                Outcome::Cancelled => self.of_flows.cancelled(id),
+                Outcome::Retry { .. }
+                | Outcome::Snooze { .. }
+                | Outcome::Await { .. }
+                | Outcome::Release => {
+                    self.to_wait_again.push(id);
+                }
+            }
+        }
         let mut change = Change {
             id: hex(id.as_uuid()),
             run_at: None,
@@ -173,5 +199,24 @@ impl Changes {
         let free = sqlx::query(sql::FREE_KEYS).bind(ids);
         free.execute(connection).await?;
         Ok(())
+    }
+
+    async fn tell_children(
+        self,
+        connection: &mut SqliteConnection,
+        now: Micros,
+        stirred: &mut Stirred,
+    ) -> Result<bool, StoreError> {
+        let mut ended = self.of_flows;
+        if !self.to_wait_again.is_empty() {
+            let cancelled: Vec<Vec<u8>> = sqlx::query_scalar(sql::CANCELLED)
+                .bind(list(self.to_wait_again.iter().map(JobId::as_uuid)))
+                .fetch_all(&mut *connection)
+                .await?;
+            for id in row::job_ids(&cancelled)? {
+                ended.cancelled(id);
+            }
+        }
+        ended.tell(connection, now, stirred).await
     }
 }

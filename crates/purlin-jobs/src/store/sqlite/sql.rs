@@ -38,6 +38,14 @@ macro_rules! is_scheduled {
     };
 }
 
+macro_rules! is_blocked {
+    () => {
+        "(job.flow & 1 and exists (
+            select 1 from purlin_jobs_children children
+            where children.child = job.id and children.waits_for > 0))"
+    };
+}
+
 macro_rules! is_held {
     () => {
         "exists (
@@ -55,7 +63,9 @@ macro_rules! state {
             is_scheduled!(),
             " then 'scheduled' when job.group_name is not null and ",
             is_held!(),
-            " then 'held' else 'leased' end"
+            " then 'held' when ",
+            is_blocked!(),
+            " then 'blocked' else 'leased' end"
         )
     };
 }
@@ -66,15 +76,17 @@ macro_rules! view {
             "select job.id, kind, version, queue, ",
             state!(),
             " as state, payload, failures, crashes, max_attempts, error, failed_at,
-                enqueued_at, run_at, finished_at
-            from purlin_jobs job "
+                enqueued_at, run_at, finished_at, waits_for, done, dead, cancelled
+            from purlin_jobs job
+            left join purlin_jobs_children children
+                on job.flow & 1 and children.child = job.id "
         )
     };
 }
 
 pub(super) const KNOWN: &str = concat!("select id from purlin_jobs where id in ", ids!());
 
-/// Who has these unique keys, and whether that job waits.
+/// Who has these unique keys, whether that job waits, its group and its flow.
 pub(super) const HOLDERS: &str = concat!(
     "select holder.key, holder.job, ",
     is_ready!(),
@@ -82,7 +94,8 @@ pub(super) const HOLDERS: &str = concat!(
     is_scheduled!(),
     " or ",
     is_held!(),
-    ", job.group_name from json_each(?1) wanted
+    ", job.group_name, job.flow
+    from json_each(?1) wanted
     cross join purlin_jobs_unique holder on holder.key = substr(?2, 1 + wanted.value, 32)
     left join purlin_jobs job on job.id = holder.job
     where holder.until is null or holder.until > ?3"
@@ -91,12 +104,12 @@ pub(super) const HOLDERS: &str = concat!(
 pub(super) const ADD: &str = "
 insert into purlin_jobs (
     id, kind, version, queue, priority_offset, max_attempts, timeout, traceparent,
-    unique_key, unique_span, enqueued_at, run_at, group_name, group_limits, payload)
+    unique_key, unique_span, enqueued_at, run_at, flow, group_name, group_limits, payload)
 select
     unhex(value ->> 'id'), value ->> 'kind', value ->> 'version', value ->> 'queue',
     value ->> 'priority_offset', value ->> 'max_attempts', value ->> 'timeout',
     value ->> 'traceparent', substr(?2, 1 + (value ->> 'key_at'), 32), value ->> 'span',
-    ?3, value ->> 'run_at', value ->> 'group_name', value ->> 'group_limits',
+    ?3, value ->> 'run_at', value ->> 'flow', value ->> 'group_name', value ->> 'group_limits',
     coalesce(substr(?2, 1 + (value ->> 'payload_at'), value ->> 'payload_bytes'), x'')
 from json_each(?1)";
 
@@ -105,20 +118,22 @@ insert into purlin_jobs_ready (queue, rank, id, kind)
 select value ->> 'queue', (value ->> 'run_at') + (value ->> 'priority_offset'),
     unhex(value ->> 'id'), value ->> 'kind'
 from json_each(?1)
-where value ->> 'run_at' <= ?2 and value ->> 'group_name' is null";
+where value ->> 'run_at' <= ?2 and value ->> 'group_name' is null
+    and not coalesce((value ->> 'flow') & 1, 0)";
 
 pub(super) const ADD_HELD: &str = "
 insert into purlin_jobs_held (group_name, rank, id)
 select value ->> 'group_name', (value ->> 'run_at') + (value ->> 'priority_offset'),
     unhex(value ->> 'id')
 from json_each(?1)
-where value ->> 'run_at' <= ?2 and value ->> 'group_name' is not null";
+where value ->> 'run_at' <= ?2 and value ->> 'group_name' is not null
+    and not coalesce((value ->> 'flow') & 1, 0)";
 
 pub(super) const ADD_SCHEDULED: &str = "
 insert into purlin_jobs_scheduled (run_at, id, has_group)
 select value ->> 'run_at', unhex(value ->> 'id'), value ->> 'group_name' is not null
 from json_each(?1)
-where value ->> 'run_at' > ?2";
+where value ->> 'run_at' > ?2 and not coalesce((value ->> 'flow') & 1, 0)";
 
 pub(super) const TAKE_KEYS: &str = "
 insert into purlin_jobs_unique (key, job, span, until)
@@ -188,8 +203,10 @@ pub(super) const ADD_LEASE: &str = "insert into purlin_jobs_leases (id, worker) 
 /// With the rank of each.
 pub(super) const CLAIMED: &str = "
 select id, kind, version, payload, traceparent, failures, crashes, max_attempts, timeout,
-    enqueued_at, coalesce(unique_span = 0, false), rank, job.group_name is not null
+    enqueued_at, coalesce(unique_span = 0, false), rank, done, dead, cancelled,
+    job.group_name is not null
 from purlin_jobs_leased leased cross join purlin_jobs job on job.id = leased.job
+    left join purlin_jobs_children children on job.flow & 1 and children.child = job.id
 where lease = ?1
 order by rank, id";
 
@@ -204,11 +221,11 @@ pub(super) const FREE_START_KEYS: &str = "
 delete from purlin_jobs_unique
 where span = 0 and job in (select job from purlin_jobs_leased where lease = ?1)";
 
-/// Takes jobs out of a lease, and returns those that were in it.
+/// Takes jobs out of a lease, and returns those that were in it, with their groups and flows.
 pub(super) const UNLEASE: &str = "
 delete from purlin_jobs_leased
 where lease = ?2 and job in (select unhex(value) from json_each(?1))
-returning job, group_name";
+returning job, group_name, (select flow from purlin_jobs where id = job)";
 
 /// A list of jobs with the time to start (null: as when it was enqueued), the error and the end.
 pub(super) const CHANGE: &str = "
@@ -259,7 +276,7 @@ where id in (
     select id from purlin_jobs_workers where expires_at <= ?1 order by expires_at, id limit ?2)
 returning id";
 
-/// Returns the jobs.
+/// Returns the jobs, how those ended that did, and the flow and group of each.
 pub(super) const GIVE_BACK: &str = concat!(
     "update purlin_jobs set
         run_at = enqueued_at,
@@ -268,10 +285,10 @@ pub(super) const GIVE_BACK: &str = concat!(
         cancel_requested = 0
     where id in ",
     jobs_of_workers!(),
-    " returning id, group_name"
+    " returning id, finished_as, flow, group_name"
 );
 
-/// Counts a crash of each. Returns the jobs, and how those ended that did.
+/// Counts a crash of each. Returns as [`GIVE_BACK`].
 pub(super) const CRASH: &str = concat!(
     "update purlin_jobs set
         run_at = enqueued_at,
@@ -286,7 +303,7 @@ pub(super) const CRASH: &str = concat!(
         cancel_requested = 0
     where id in ",
     jobs_of_workers!(),
-    " returning id, finished_as, group_name"
+    " returning id, finished_as, flow, group_name"
 );
 
 pub(super) const UNLEASE_OF_WORKERS: &str = "
@@ -429,10 +446,11 @@ pub(super) const LIST: &str = concat!(
     limit ?5"
 );
 
+/// With its flow and group.
 pub(super) const STATE: &str = concat!(
     "select ",
     state!(),
-    ", group_name from purlin_jobs job where job.id = ?1"
+    ", job.flow, job.group_name from purlin_jobs job where job.id = ?1"
 );
 
 pub(super) const COUNTS: &str = concat!(
@@ -477,7 +495,8 @@ pub(super) const RESUME: &str =
 
 pub(super) const PURGE_JOBS: &str = "
 delete from purlin_jobs where id in (
-    select id from purlin_jobs where finished_at <= ?1 order by finished_at limit ?2)";
+    select id from purlin_jobs where finished_at <= ?1 order by finished_at limit ?2)
+returning id, flow";
 
 pub(super) const PURGE_RESULTS: &str = "
 delete from purlin_jobs_results where job in (
@@ -528,6 +547,77 @@ where job.notes > (value ->> 'signals')";
 pub(super) const PURGE_KEYS: &str = "
 delete from purlin_jobs_unique where key in (
     select key from purlin_jobs_unique where until <= ?1 order by until limit ?2)";
+
+/// A list of jobs that wait for others.
+pub(super) const ADD_CHILDREN: &str = "
+insert into purlin_jobs_children (child, waits_for, delay, start_at)
+select unhex(value ->> 'child'), value ->> 'waits_for', value ->> 'delay', value ->> 'start_at'
+from json_each(?1)";
+
+pub(super) const ADD_EDGES: &str = "
+insert into purlin_jobs_edges (parent, child, on_ended)
+select unhex(value ->> 'parent'), unhex(value ->> 'child'), value ->> 'on_ended'
+from json_each(?1)";
+
+pub(super) const HAND_CHILDREN_ON: &str = "
+update purlin_jobs_edges set parent = ?2 where parent = ?1";
+
+/// Those jobs of a flow that were cancelled when they would have waited again.
+pub(super) const CANCELLED: &str = concat!(
+    "select id from purlin_jobs where finished_as = 'cancelled' and id in ",
+    ids!()
+);
+
+/// Whoever waits until a job of the list is done, or until one is that waits for such a one.
+pub(super) const FALLEN: &str = concat!(
+    "with recursive fallen (id) as (
+        select child from purlin_jobs_edges where not on_ended and parent in ",
+    ids!(),
+    " union
+        select edge.child from fallen cross join purlin_jobs_edges edge on edge.parent = fallen.id
+        where not on_ended)
+    select id from fallen"
+);
+
+pub(super) const CANCEL_FALLEN: &str = concat!(
+    "update purlin_jobs set finished_as = 'cancelled', finished_at = ?2 where id in ",
+    ids!()
+);
+
+pub(super) const UNBLOCK: &str = concat!(
+    "update purlin_jobs_children set waits_for = 0 where child in ",
+    ids!()
+);
+
+pub(super) const CUT_OFF: &str = concat!("delete from purlin_jobs_edges where child in ", ids!());
+
+/// Takes away the edges from these parents, of which the second list is dead.
+pub(super) const CUT: &str = "
+delete from purlin_jobs_edges
+where parent in (select unhex(value) from json_each(?1))
+    and (on_ended or parent not in (select unhex(value) from json_each(?2)))
+returning parent, child";
+
+/// Counts how parents have ended. Returns for each child how many are left, when it may start, and its group.
+pub(super) const COUNT: &str = "
+update purlin_jobs_children set
+    waits_for = waits_for
+        - (value ->> 'done') - (value ->> 'dead') - (value ->> 'cancelled'),
+    done = purlin_jobs_children.done + (value ->> 'done'),
+    dead = purlin_jobs_children.dead + (value ->> 'dead'),
+    cancelled = purlin_jobs_children.cancelled + (value ->> 'cancelled')
+from json_each(?1)
+where child = unhex(value ->> 'child')
+returning child, waits_for, delay, start_at,
+    (select group_name from purlin_jobs where id = child)";
+
+pub(super) const START_AT: &str = "
+update purlin_jobs set run_at = value ->> 'run_at'
+from json_each(?1)
+where purlin_jobs.id = unhex(value ->> 'id')";
+
+pub(super) const FORGET_CHILDREN: &str =
+    concat!("delete from purlin_jobs_children where child in ", ids!());
 
 pub(super) const PUT_SCHEDULE: &str = "
 insert into purlin_jobs_schedules (name, cron, time_zone, since, paused) values (?1, ?2, ?3, ?4, 0)

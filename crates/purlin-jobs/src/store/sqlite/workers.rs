@@ -4,11 +4,12 @@ use purlin_store::StoreError;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::flows::Ended;
 use super::groups::{Stirred, by_group, free_slots};
 use super::row::{self, Micros, after, job_id, list};
 use super::sql;
+use crate::WorkerId;
 use crate::store::{Beat, Failure, Rescue, Rescued};
-use crate::{JobId, WorkerId};
 
 pub(super) async fn join(
     connection: &mut SqliteConnection,
@@ -60,24 +61,25 @@ pub(super) async fn leave(
         .execute(&mut *connection)
         .await?;
     let workers = list([worker]);
-    let jobs: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(sql::GIVE_BACK)
+    let jobs: Vec<GivenBack> = sqlx::query_as(sql::GIVE_BACK)
         .bind(&workers)
         .bind(now)
         .fetch_all(&mut *connection)
         .await?;
-    let jobs = jobs
-        .into_iter()
-        .map(|(id, group)| Ok((job_id(&id)?, group)));
-    let jobs = jobs.collect::<Result<_, StoreError>>()?;
-    end_leases(connection, &workers, jobs, stirred).await
+    end_leases(connection, &workers, jobs, now, stirred).await?;
+    Ok(())
 }
 
+/// A job, how it ended if it did, its flow and its group.
+type GivenBack = (Vec<u8>, Option<String>, Option<u8>, Option<String>);
+
+/// And says whether a job goes on that has waited for one of theirs.
 pub(super) async fn rescue(
     connection: &mut SqliteConnection,
     rescue: &Rescue,
     now: Micros,
     stirred: &mut Stirred,
-) -> Result<Rescued, StoreError> {
+) -> Result<(Rescued, bool), StoreError> {
     let dead: Vec<Vec<u8>> = sqlx::query_scalar(sql::FORGET_DEAD)
         .bind(now)
         .bind(rescue.limit)
@@ -85,14 +87,14 @@ pub(super) async fn rescue(
         .await?;
     let mut rescued = Rescued::default();
     if dead.is_empty() {
-        return Ok(rescued);
+        return Ok((rescued, false));
     }
     let dead: Vec<Uuid> = dead
         .iter()
         .map(|bytes| Uuid::from_slice(bytes).map_err(row::corrupt))
         .collect::<Result<_, _>>()?;
     let workers = list(&dead);
-    let crashed: Vec<(Vec<u8>, Option<String>, Option<String>)> = sqlx::query_as(sql::CRASH)
+    let crashed: Vec<GivenBack> = sqlx::query_as(sql::CRASH)
         .bind(&workers)
         .bind(rescue.max_crashes)
         .bind(now)
@@ -100,26 +102,35 @@ pub(super) async fn rescue(
         .fetch_all(&mut *connection)
         .await?;
     rescued.workers = u32::try_from(dead.len()).unwrap_or(u32::MAX);
-    let mut jobs = Vec::with_capacity(crashed.len());
-    for (id, end, group) in crashed {
-        jobs.push((job_id(&id)?, group));
+    for (_, end, ..) in &crashed {
         match end.as_deref() {
             None => rescued.ready += 1,
             Some("dead") => rescued.dead += 1,
             Some(_) => {}
         }
     }
-    end_leases(connection, &workers, jobs, stirred).await?;
-    Ok(rescued)
+    let goes_on = end_leases(connection, &workers, crashed, now, stirred).await?;
+    Ok((rescued, goes_on))
 }
 
-/// Ends the leases of these workers, and makes those of their jobs ready that have not ended.
+/// Ends the leases of these workers, and makes those of their jobs ready that have not ended. Says whether
+/// a job goes on that has waited for one that has.
 async fn end_leases(
     connection: &mut SqliteConnection,
     workers: &str,
-    jobs: Vec<(JobId, Option<String>)>,
+    given_back: Vec<GivenBack>,
+    now: Micros,
     stirred: &mut Stirred,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let mut ended = Ended::default();
+    let mut jobs = Vec::with_capacity(given_back.len());
+    for (id, end, flow, group) in given_back {
+        let id = job_id(&id)?;
+        if flow.is_some() {
+            ended.as_said(id, end.as_deref());
+        }
+        jobs.push((id, group));
+    }
     let ids = list(jobs.iter().map(|(id, _)| id.as_uuid()));
     let groups = by_group(jobs);
     for (statement, list) in [
@@ -135,5 +146,6 @@ async fn end_leases(
         let hold = sqlx::query(sql::HOLD).bind(&ids);
         hold.execute(&mut *connection).await?;
     }
-    free_slots(connection, &groups, stirred).await
+    free_slots(connection, &groups, stirred).await?;
+    ended.tell(connection, now, stirred).await
 }

@@ -35,6 +35,7 @@ pub(super) fn job() -> Entry {
         payload: Bytes::from_static(b"{}"),
         traceparent: None,
         options: Options::new(),
+        parents: Vec::new(),
     }
 }
 

@@ -137,6 +137,67 @@ macro_rules! transactional_store_conformance {
     };
 }
 
+/// One `#[tokio::test]` for each clause of what a store does that
+/// [carries flows](crate::JobStore::carries_flows). Takes what [`store_conformance!`](crate::store_conformance)
+/// takes.
+#[macro_export]
+macro_rules! flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_job_waits_until_another_is_done
+            a_job_waits_for_all_of_its_parents
+            every_end_is_told
+            a_job_that_waits_again_tells_nobody
+            a_dead_parent_that_is_replayed_is_waited_for
+            a_dead_child_that_is_replayed_knows_its_parents
+            a_cancelled_job_takes_along_who_waits_for_it
+            a_long_chain_is_cancelled_at_once
+            a_dead_parent_that_is_purged_takes_along_who_waits_for_it
+            a_stale_settlement_tells_nobody
+            a_delay_counts_from_when_a_job_waits_for_nobody
+            a_blocked_job_is_cancelled
+            a_blocked_job_holds_its_key
+            who_waits_for_a_replaced_job_waits_for_the_other
+            a_flow_is_added_once
+            a_flow_whose_parent_is_taken_is_refused
+            a_parent_stands_before_its_child
+            a_large_batch_calls_back_once
+            a_callback_goes_on_once_whoever_is_the_last
+            ends_and_cancellations_of_one_flow_do_not_block_each_other
+            a_blocked_job_is_cancelled_or_goes_on
+            a_job_that_goes_on_wakes_who_waits
+            a_dropped_settlement_of_a_flow_is_all_or_nothing
+            a_dropped_enqueue_of_a_flow_is_all_or_nothing
+        }
+    };
+}
+
+/// One `#[tokio::test]` for each clause of what a store does that
+/// [carries flows](crate::JobStore::carries_flows) and keeps groups ([`LimitStore`](crate::LimitStore)).
+/// Takes what [`store_conformance!`](crate::store_conformance) takes.
+#[macro_export]
+macro_rules! limited_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_child_stands_in_the_line_of_its_group
+            a_child_with_a_delay_stands_in_line_when_it_is_due
+            the_slot_of_a_parent_passes_to_its_child
+            a_purge_lets_children_stand_in_line
+        }
+    };
+}
+
+/// The same of one that joins transactions. Takes what
+/// [`transactional_store_conformance!`](crate::transactional_store_conformance) takes.
+#[macro_export]
+macro_rules! transactional_limited_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            a_child_stands_in_line_with_the_commit
+        }
+    };
+}
+
 /// One `#[tokio::test]` for each clause of the contract of
 /// [`ScheduleStore`](crate::store::ScheduleStore).
 ///
@@ -190,6 +251,19 @@ macro_rules! note_store_conformance {
             a_signal_and_whoever_moves_the_job_exclude_each_other
             a_signal_is_of_one_job_only
             a_dropped_signal_is_all_or_nothing
+        }
+    };
+}
+
+/// One `#[tokio::test]` for each clause of what a store does that
+/// [carries flows](crate::JobStore::carries_flows) and joins transactions. Takes what
+/// [`transactional_store_conformance!`](crate::transactional_store_conformance) takes.
+#[macro_export]
+macro_rules! transactional_flow_conformance {
+    ($harness:expr) => {
+        $crate::__conformance_tests! { $harness =>
+            who_waits_for_a_completed_job_goes_on_with_the_commit
+            a_flow_is_there_when_its_transaction_commits
         }
     };
 }

@@ -8,7 +8,7 @@ use purlin_store::testing::{Dropped, drop_at_every_await};
 
 use super::Harness;
 use super::bench::{HOUR, KIND, Store, job_with, ok, outcomes, rescue};
-use crate::store::{Claim, Entry, Filter, Page, Settlement, State};
+use crate::store::{Claim, Entry, Filter, On, Page, Parent, Settlement, State};
 use crate::{JobId, LeaseId, Priority, QueueName, Unique, WorkerId};
 
 /// On real connections one run does not meet every place.
@@ -46,6 +46,19 @@ impl Round {
             },
             entries,
         }
+    }
+
+    /// Two of the eight wait for some of those that are claimed.
+    fn of_a_flow() -> Self {
+        let mut round = Self::new();
+        let parent = |at: usize, on| Parent {
+            id: round.entries[at].id,
+            on,
+        };
+        let told = [0, 2, 3].map(|at| parent(at, On::Ended)).to_vec();
+        let next = vec![parent(0, On::Done), parent(3, On::Done)];
+        (round.entries[6].parents, round.entries[7].parents) = (told, next);
+        round
     }
 
     /// In one call, since one that was dropped may arrive between two.
@@ -117,18 +130,19 @@ impl Round {
 /// it, and once the same call has been made to its end, as after it.
 async fn all_or_nothing(
     h: &impl Harness,
+    new: fn() -> Round,
     set_up: impl AsyncFn(Round, Store),
     call: impl AsyncFn(Round, Store),
 ) {
     let store = h.store();
-    let whole = Round::new();
+    let whole = new();
     set_up(whole.clone(), h.store()).await;
     let before = whole.look(&store).await;
     call(whole.clone(), h.store()).await;
     let after = whole.look(&store).await;
     assert_ne!(before, after);
 
-    let rounds = RefCell::new(vec![Round::new()]);
+    let rounds = RefCell::new(vec![new()]);
     let last = || rounds.borrow().last().expect("there is one").clone();
     set_up(last(), h.store()).await;
     for _ in 0..RUNS {
@@ -144,7 +158,7 @@ async fn all_or_nothing(
                     call(round.clone(), h.store()).await;
                     assert_eq!(round.look(&store).await, after, "repeated, at {at:?}");
                 }
-                rounds.borrow_mut().push(Round::new());
+                rounds.borrow_mut().push(new());
                 set_up(last(), h.store()).await;
             },
         )
@@ -160,27 +174,37 @@ async fn all_or_nothing(
 
 /// All jobs are there or none.
 pub async fn a_dropped_enqueue_is_all_or_nothing(h: &impl Harness) {
-    all_or_nothing(h, async |_, _| {}, Round::enqueue).await;
+    all_or_nothing(h, Round::new, async |_, _| {}, Round::enqueue).await;
 }
 
 /// The old job is there, or the new one and all that came with it.
 pub async fn a_dropped_replacement_is_all_or_nothing(h: &impl Harness) {
-    all_or_nothing(h, Round::enqueue_some, Round::replace).await;
+    all_or_nothing(h, Round::new, Round::enqueue_some, Round::replace).await;
 }
 
 /// Asked again under the same lease it gets all that it has, whether or not the first had arrived.
 pub async fn a_dropped_claim_is_all_or_nothing(h: &impl Harness) {
-    all_or_nothing(h, Round::join, Round::claim).await;
+    all_or_nothing(h, Round::new, Round::join, Round::claim).await;
 }
 
 /// All of its jobs are settled or none, and each once.
 pub async fn a_dropped_settlement_is_all_or_nothing(h: &impl Harness) {
-    all_or_nothing(h, Round::join_and_claim, Round::settle).await;
+    all_or_nothing(h, Round::new, Round::join_and_claim, Round::settle).await;
+}
+
+/// And with them those go on, or are cancelled, that wait for them.
+pub async fn a_dropped_settlement_of_a_flow_is_all_or_nothing(h: &impl Harness) {
+    all_or_nothing(h, Round::of_a_flow, Round::join_and_claim, Round::settle).await;
+}
+
+/// All of it is there, blocked jobs too, or nothing.
+pub async fn a_dropped_enqueue_of_a_flow_is_all_or_nothing(h: &impl Harness) {
+    all_or_nothing(h, Round::of_a_flow, async |_, _| {}, Round::enqueue).await;
 }
 
 /// The worker is there with its jobs, or has left.
 pub async fn a_dropped_leave_is_all_or_nothing(h: &impl Harness) {
-    all_or_nothing(h, Round::join_and_claim, Round::leave).await;
+    all_or_nothing(h, Round::new, Round::join_and_claim, Round::leave).await;
 }
 
 /// Each crash is counted once.
@@ -197,5 +221,5 @@ pub async fn a_dropped_rescue_is_all_or_nothing(h: &impl Harness) {
             tokio::task::yield_now().await;
         }
     };
-    all_or_nothing(h, die, rescue).await;
+    all_or_nothing(h, Round::new, die, rescue).await;
 }

@@ -9,7 +9,7 @@ use super::bench::{
     DAY, HOUR, MICRO, MINUTE, Worker, YEAR, add, counts, discard, enqueue, job, job_with, leased,
     now, ok, queue, state, view,
 };
-use crate::store::{Claimed, Enqueued, Entry, JobView, Outcome, State};
+use crate::store::{Claimed, Enqueued, Entry, JobView, Outcome, State, Tally};
 use crate::{JobId, Options, Priority};
 
 /// To the byte and to the microsecond, for operators and for workers.
@@ -27,6 +27,7 @@ pub async fn a_job_is_as_it_was_given(h: &impl Harness) {
             .with_priority(Priority::URGENT)
             .with_max_attempts(u16::MAX)
             .with_timeout(Duration::from_micros(1_000_001)),
+        parents: Vec::new(),
     };
     let plain = Entry {
         payload: Bytes::new(),
@@ -48,6 +49,8 @@ pub async fn a_job_is_as_it_was_given(h: &impl Harness) {
             enqueued_at: now(h),
             run_at: Some(now(h)),
             finished_at: None,
+            waits_for: 0,
+            parents: Tally::default(),
         };
         assert_eq!(view(&h.second(), entry.id).await, expected);
 
@@ -68,6 +71,7 @@ pub async fn a_job_is_as_it_was_given(h: &impl Harness) {
             max_attempts: entry.options.max_attempts,
             timeout: entry.options.timeout,
             enqueued_at: now(h) - MINUTE,
+            parents: Tally::default(),
         };
         assert_eq!(*batch.job(), expected);
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::TransactionalHarness;
 use super::bench::{
-    HOUR, Store, Worker, add, counts, enqueue, job, job_with, leased, lost, ok, rescue, settle,
-    state, unique, view,
+    HOUR, Store, Worker, add, conflict, counts, enqueue, job, job_with, leased, lost, ok, rescue,
+    settle, state, unique, view,
 };
-use crate::store::{Enqueued, Entry, Outcome, Settled, State};
+use super::flows::after;
+use crate::store::{Enqueued, Entry, On, Outcome, Settled, State, Tally};
 use crate::{JobId, LeaseId, TransactionalJobStore as _, Unique};
 
 /// For others to do what they should not. Nothing depends on its length but what is found.
@@ -233,6 +234,78 @@ pub async fn a_job_ends_and_another_begins_in_one_transaction(h: &impl Transacti
         let after = (None, Some(State::Ready));
         assert_eq!((ended, begun), if commits { after } else { before });
     }
+}
+
+/// As it is settled, but its children go on when the transaction commits, and wait if it does not.
+pub async fn who_waits_for_a_completed_job_goes_on_with_the_commit(h: &impl TransactionalHarness) {
+    let store = h.store();
+    let parents = [job(), job()];
+    let on_done = after(&[&parents[0]], On::Done);
+    let on_ended = after(&parents.each_ref(), On::Ended);
+    let [one, other] = parents;
+    ok(store
+        .enqueue(&[one, other, on_done.clone(), on_ended.clone()])
+        .await);
+    let batch = Worker::join(&store).await.claim(2).await;
+    let (id, last) = (on_done.parents[0].id, on_ended.parents[1].id);
+    for commits in [false, true] {
+        let mut transaction = h.begin().await;
+        let settled = complete_in(h, &mut transaction, batch.lease, id).await;
+        assert_eq!(settled, Settled::Applied);
+        assert_eq!(state(&h.second(), on_done.id).await, Some(State::Blocked));
+        end(h, transaction, commits).await;
+        let expected = if commits {
+            State::Ready
+        } else {
+            State::Blocked
+        };
+        assert_eq!(state(&store, on_done.id).await, Some(expected));
+        let left = view(&store, on_ended.id).await.waits_for;
+        assert_eq!(left, if commits { 1 } else { 2 });
+    }
+    let mut transaction = h.begin().await;
+    let again = complete_in(h, &mut transaction, batch.lease, id).await;
+    assert_eq!(again, Settled::Stale);
+    end(h, transaction, true).await;
+    assert_eq!(view(&store, on_ended.id).await.waits_for, 1);
+    assert_eq!(batch.settle(last, Outcome::Done).await, Settled::Applied);
+    let told = view(&store, on_ended.id).await;
+    assert_eq!(
+        (told.state, told.parents),
+        (State::Ready, Tally::new(2, 0, 0))
+    );
+}
+
+/// All of it, or nothing.
+pub async fn a_flow_is_there_when_its_transaction_commits(h: &impl TransactionalHarness) {
+    let store = h.store();
+    for commits in [false, true] {
+        let parent = until_done();
+        let child = after(&[&parent], On::Done);
+        let mut transaction = h.begin().await;
+        let flow = [parent.clone(), child.clone()];
+        let added = h.transactional_store();
+        let added = ok(added.enqueue_in(&mut *transaction, &flow).await);
+        assert_eq!(added, [Enqueued::New(parent.id), Enqueued::New(child.id)]);
+        end(h, transaction, commits).await;
+        let blocked = ok(store.counts(None).await).blocked;
+        assert_eq!(blocked, u64::from(commits));
+    }
+    let worker = Worker::join(&store).await;
+    worker.claim(10).await.end(Outcome::Done).await;
+    worker.claim(10).await.end(Outcome::Done).await;
+    let taken = leased(&store, until_done()).await.1.job().id;
+    let parent = until_done();
+    let child = after(&[&parent], On::Done);
+    let mut transaction = h.begin().await;
+    let refused = h.transactional_store();
+    let refused = refused
+        .enqueue_in(&mut *transaction, &[parent, child])
+        .await;
+    conflict(refused);
+    end(h, transaction, false).await;
+    assert_eq!(counts(&store).await, [0, 0, 1, 0, 0]);
+    assert_eq!(state(&store, taken).await, Some(State::Leased));
 }
 
 async fn what_others_get(store: Store) -> Vec<JobId> {
