@@ -15,11 +15,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use purlin_store::{
     Clock, Migration, Migrations, PostgresMigrator, SchemaName, StoreError, StoreErrorKind,
-    SystemClock, deadline, postgres::Pooling,
+    SystemClock, deadline,
+    postgres::{Pooling, PostgresRunner},
 };
 use sqlx::{
-    PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
-    postgres::{PgArguments, PgPoolOptions, PgRow, types::PgInterval},
+    PgPool, Postgres, Row as _, SqlStr,
+    postgres::{PgArguments, PgPoolOptions, types::PgInterval},
     query::Query,
 };
 use tokio::time::Instant;
@@ -111,7 +112,7 @@ const CRASHED: &str = "the worker died while it had this job";
 /// [`PostgresConfig`](purlin_store::postgres::PostgresConfig) does.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    runner: PostgresRunner,
     schema: SchemaName,
     sql: Arc<Statements>,
     channel: Arc<str>,
@@ -119,7 +120,6 @@ pub struct PostgresStore {
     hints: Arc<Hints>,
     window: u32,
     clock: Arc<dyn Clock>,
-    pooling: Pooling,
     listens: bool,
     timeout: Duration,
 }
@@ -130,7 +130,7 @@ impl PostgresStore {
     pub fn new(pool: PgPool) -> Self {
         let schema = SchemaName::default();
         Self {
-            pool,
+            runner: PostgresRunner::new(pool),
             sql: Arc::new(Statements::of(
                 &schema,
                 &listen::channel(&schema),
@@ -142,7 +142,6 @@ impl PostgresStore {
             hints: Arc::default(),
             window: GROUP_WINDOW,
             clock: Arc::new(SystemClock),
-            pooling: Pooling::Session,
             listens: true,
             timeout: TIMEOUT,
         }
@@ -180,7 +179,7 @@ impl PostgresStore {
     /// nobody can listen: workers poll.
     #[must_use]
     pub fn with_pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
+        self.runner = self.runner.with_pooling(pooling);
         self
     }
 
@@ -211,7 +210,7 @@ impl PostgresStore {
     ///
     /// All or nothing.
     pub async fn migrate(&self) -> Result<u32, StoreError> {
-        self.migrator().migrate(&self.pool).await
+        self.migrator().migrate(self.runner.pool()).await
     }
 
     /// Says whether the tables that are there are those of this release, and changes nothing.
@@ -224,7 +223,7 @@ impl PostgresStore {
     ///
     /// Reads only.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
-        self.migrator().check_schema(&self.pool).await
+        self.migrator().check_schema(self.runner.pool()).await
     }
 
     /// What migrates, for teams that want the SQL
@@ -233,63 +232,6 @@ impl PostgresStore {
     #[must_use]
     pub fn migrator(&self) -> PostgresMigrator {
         PostgresMigrator::new(MIGRATIONS, self.schema.clone())
-    }
-
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin().await }).await;
-        begun.unwrap_or_else(|ended| match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down.
-            Err(_) => Err(sqlx::Error::WorkerCrashed),
-        })
-    }
-
-    fn is_session(&self) -> bool {
-        self.pooling == Pooling::Session
-    }
-
-    /// Runs one statement, in the transaction of `connection` or else in one of its own.
-    async fn fetch(
-        &self,
-        connection: Option<&mut PgConnection>,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let query = query.persistent(self.is_session());
-        if let Some(connection) = connection {
-            return query.fetch_all(connection).await;
-        }
-        if self.is_session() {
-            return query.fetch_all(&self.pool).await;
-        }
-        let mut transaction = self.begin().await?;
-        let rows = query.fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(rows)
-    }
-
-    /// As [`fetch`](Self::fetch), of a statement that has one row.
-    async fn fetch_one(
-        &self,
-        connection: Option<&mut PgConnection>,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<PgRow, sqlx::Error> {
-        let rows = self.fetch(connection, query).await?;
-        rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
-    }
-
-    /// As [`fetch`](Self::fetch), and says how many rows were changed.
-    async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, sqlx::Error> {
-        let query = query.persistent(self.is_session());
-        let done = if self.is_session() {
-            query.execute(&self.pool).await?
-        } else {
-            let mut transaction = self.begin().await?;
-            let done = query.execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            done
-        };
-        Ok(done.rows_affected())
     }
 
     /// A statement that begins with the clock.
@@ -341,7 +283,7 @@ impl PostgresStore {
                 .bind(start.map(micros))
                 .bind(i64::from(claim.limit))
                 .bind(lock_key(claim.lease));
-            match self.fetch(None, query).await {
+            match self.runner.fetch_all(None, query).await {
                 // The same claim was under way and has been committed meanwhile.
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
                 fetched => break fetched?,
@@ -366,13 +308,15 @@ impl PostgresStore {
     }
 
     async fn try_rescue(&self, rescue: &Rescue) -> Result<Rescued, sqlx::Error> {
-        let looked = self.fetch_one(None, self.query(&self.sql.is_any_dead));
+        let looked = self
+            .runner
+            .fetch_one(None, self.query(&self.sql.is_any_dead));
         if !looked.await?.try_get::<bool, _>("is_any")? {
             return Ok(Rescued::default());
         }
         let limit = i64::from(rescue.limit);
         let mark = self.query(&self.sql.mark_dead).bind(limit);
-        self.execute(mark).await?;
+        self.runner.execute(None, mark).await?;
         let mut rescued = Rescued::default();
         // What was settled while the first one waited is not seen by it, but by the second.
         for _ in 0..2 {
@@ -382,7 +326,7 @@ impl PostgresStore {
                 .bind(i32::from(rescue.max_crashes))
                 .bind(CRASHED)
                 .bind(&*self.channel);
-            let row = self.fetch_one(None, query).await?;
+            let row = self.runner.fetch_one(None, query).await?;
             self.heard(&row)?;
             let count = |column| row::count(&row, column).map(saturating);
             rescued.workers += count("workers")?;
@@ -397,14 +341,16 @@ impl PostgresStore {
     }
 
     async fn try_leave(&self, worker: WorkerId) -> Result<(), sqlx::Error> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.runner.begin("begin").await?;
         let forget = sqlx::query(self.sql.forget.clone()).bind(worker.as_uuid());
-        self.fetch(Some(&mut *transaction), forget).await?;
+        self.runner
+            .fetch_all(Some(&mut *transaction), forget)
+            .await?;
         let give_back = self
             .query(&self.sql.give_back)
             .bind(worker.as_uuid())
             .bind(&*self.channel);
-        let given_back = self.fetch_one(Some(&mut *transaction), give_back);
+        let given_back = self.runner.fetch_one(Some(&mut *transaction), give_back);
         self.heard(&given_back.await?)?;
         transaction.commit().await?;
         self.low_water.forget(None);
@@ -419,7 +365,7 @@ impl PostgresStore {
                 .query(&self.sql.promote)
                 .bind(i64::from(batch))
                 .bind(&*self.channel);
-            let row = self.fetch_one(None, query).await?;
+            let row = self.runner.fetch_one(None, query).await?;
             let due = saturating(row::count(&row, "moved")?);
             moved += due;
             let (admitted, due_in) = self.heard(&row)?;
@@ -432,7 +378,7 @@ impl PostgresStore {
                 self.low_water.forget(None);
             }
             let next_in = if may_be_more {
-                let next = self.fetch_one(None, self.query(&self.sql.next_in));
+                let next = self.runner.fetch_one(None, self.query(&self.sql.next_in));
                 row::duration(&next.await?, "next_in")?
             } else {
                 let next_in = row::duration(&row, "next_in")?;
@@ -462,7 +408,7 @@ impl JobStore for PostgresStore {
             .query(&self.sql.join)
             .bind(worker.as_uuid())
             .bind(interval(ttl));
-        deadline(NAME, "join", self.timeout, self.execute(query)).await?;
+        deadline(NAME, "join", self.timeout, self.runner.execute(None, query)).await?;
         Ok(())
     }
 
@@ -485,7 +431,7 @@ impl JobStore for PostgresStore {
             .bind(worker.as_uuid())
             .bind(interval(ttl));
         deadline(NAME, "heartbeat", self.timeout, async {
-            let row = self.fetch_one(None, query).await?;
+            let row = self.runner.fetch_one(None, query).await?;
             if !row.try_get("is_alive")? {
                 return Ok(Beat::Lost);
             }
@@ -508,18 +454,19 @@ impl JobStore for PostgresStore {
     }
 
     fn apart(&self) -> Arc<dyn JobStore> {
-        let pool = single(&self.pool);
+        let runner =
+            PostgresRunner::new(single(self.runner.pool())).with_pooling(self.runner.pooling());
         Arc::new(Self {
-            pool,
+            runner,
             ..self.clone()
         })
     }
 
     async fn wakeups(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
-        if !self.listens || !self.is_session() {
+        if !self.listens || self.runner.pooling() != Pooling::Session {
             return Ok(Box::new(Deaf));
         }
-        let listens = listen::ear(&self.pool, self.channel.to_string(), queues);
+        let listens = listen::ear(self.runner.pool(), self.channel.to_string(), queues);
         let ear = deadline(NAME, "listen", self.timeout, listens).await?;
         Ok(Box::new(ear))
     }
@@ -542,7 +489,7 @@ impl fmt::Debug for PostgresStore {
         f.debug_struct("PostgresStore")
             .field("schema", &self.schema)
             .field("clock", &self.clock)
-            .field("pooling", &self.pooling)
+            .field("pooling", &self.runner.pooling())
             .field("listens", &self.listens)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()

@@ -16,7 +16,7 @@ impl JobAdmin for PostgresStore {
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let query = sqlx::query(self.sql.get.clone()).bind(id.as_uuid());
         deadline(NAME, "get", self.timeout, async {
-            let rows = self.fetch(None, query).await?;
+            let rows = self.runner.fetch_all(None, query).await?;
             rows.first().map(row::view).transpose()
         })
         .await
@@ -30,7 +30,7 @@ impl JobAdmin for PostgresStore {
             .bind(filter.state.map(row::state_number))
             .bind(i64::from(page.limit));
         deadline(NAME, "list", Duration::MAX, async {
-            let rows = self.fetch(None, query).await?;
+            let rows = self.runner.fetch_all(None, query).await?;
             rows.iter().map(row::view).collect::<Result<_, _>>()
         })
         .await
@@ -41,7 +41,7 @@ impl JobAdmin for PostgresStore {
             .query(&self.sql.counts)
             .bind(queue.map(QueueName::as_str));
         deadline(NAME, "counts", Duration::MAX, async {
-            row::counts(&self.fetch_one(None, query).await?)
+            row::counts(&self.runner.fetch_one(None, query).await?)
         })
         .await
     }
@@ -53,7 +53,7 @@ impl JobAdmin for PostgresStore {
                     .query(&self.sql.cancel)
                     .bind(id.as_uuid())
                     .bind(&*self.channel);
-                let row = self.fetch_one(None, query).await?;
+                let row = self.runner.fetch_one(None, query).await?;
                 self.goes_on(&row)?;
                 self.heard(&row)?;
                 let done: bool = row.try_get("done")?;
@@ -72,7 +72,7 @@ impl JobAdmin for PostgresStore {
             .bind(id.as_uuid())
             .bind(&*self.channel);
         deadline(NAME, "replay", self.timeout, async {
-            let row = self.fetch_one(None, query).await?;
+            let row = self.runner.fetch_one(None, query).await?;
             if row.try_get("is_taken")? {
                 return Err(StoreError::new(StoreErrorKind::Conflict, NAME, "replay")
                     .with_source("another job holds its unique key"));
@@ -86,7 +86,13 @@ impl JobAdmin for PostgresStore {
 
     async fn pause(&self, queue: &QueueName) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql.pause.clone()).bind(queue.as_str());
-        let changed = deadline(NAME, "pause", self.timeout, self.execute(query)).await?;
+        let changed = deadline(
+            NAME,
+            "pause",
+            self.timeout,
+            self.runner.execute(None, query),
+        )
+        .await?;
         Ok(changed > 0)
     }
 
@@ -94,7 +100,13 @@ impl JobAdmin for PostgresStore {
         let query = sqlx::query(self.sql.resume.clone())
             .bind(queue.as_str())
             .bind(&*self.channel);
-        let told = deadline(NAME, "resume", self.timeout, self.fetch(None, query)).await?;
+        let told = deadline(
+            NAME,
+            "resume",
+            self.timeout,
+            self.runner.fetch_all(None, query),
+        )
+        .await?;
         Ok(!told.is_empty())
     }
 
@@ -110,7 +122,7 @@ impl JobAdmin for PostgresStore {
                     .bind(interval(age.min(OLDEST)))
                     .bind(i64::from(batch))
                     .bind(&*self.channel);
-                let row = self.fetch_one(None, query).await?;
+                let row = self.runner.fetch_one(None, query).await?;
                 self.goes_on(&row)?;
                 self.heard(&row)?;
                 let purged = super::saturating(row::count(&row, "purged")?);
@@ -126,7 +138,10 @@ impl JobAdmin for PostgresStore {
             for purge in purges {
                 while left > 0 {
                     let batch = left.min(BATCH);
-                    let purged = self.execute(purge().bind(i64::from(batch))).await?;
+                    let purged = self
+                        .runner
+                        .execute(None, purge().bind(i64::from(batch)))
+                        .await?;
                     left -= super::saturating(purged);
                     if purged < u64::from(batch) {
                         break;

@@ -88,7 +88,7 @@ impl PostgresStore {
             _ if !is_unique && !is_flow => Ok(self.add_plain(connection, jobs).await?),
             Some(connection) => self.add_several(connection, jobs, &mut false).await,
             None => {
-                let mut transaction = self.begin().await?;
+                let mut transaction = self.runner.begin("begin").await?;
                 let mut is_stirred = jobs.iter().any(|job| job.options.group.is_some());
                 let add = self.add_several(&mut transaction, jobs, &mut is_stirred);
                 let enqueued = add.await?;
@@ -145,11 +145,11 @@ impl PostgresStore {
     ) -> Result<HashSet<JobId>, sqlx::Error> {
         let row = if connection.is_some() {
             let query = self.insertion(&self.sql.enqueue_in, jobs, flows);
-            self.fetch_one(connection, query).await?
+            self.runner.fetch_one(connection, query).await?
         } else {
             loop {
                 let query = self.insertion(&self.sql.enqueue, jobs, flows);
-                match self.fetch_one(None, query).await {
+                match self.runner.fetch_one(None, query).await {
                     // One of an id was added since the statement had begun: the next one sees it.
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
                     fetched => break fetched?,
@@ -208,7 +208,7 @@ impl PostgresStore {
         is_stirred: &mut bool,
     ) -> Result<Vec<Enqueued>, sqlx::Error> {
         let query = sqlx::query(self.sql.known.clone()).bind(uuids(jobs));
-        let known = self.fetch(Some(&mut *connection), query).await?;
+        let known = self.runner.fetch_all(Some(&mut *connection), query).await?;
         let known = known.iter().map(|row| row.try_get("id"));
         let known = known.collect::<Result<HashSet<Uuid>, _>>()?;
 
@@ -289,7 +289,7 @@ impl PostgresStore {
                 .bind(Vec::from_iter(
                     left.iter().map(|(_, unique)| period(unique.span)),
                 ));
-            let rows = self.fetch(Some(&mut *connection), query).await?;
+            let rows = self.runner.fetch_all(Some(&mut *connection), query).await?;
             let taken = rows.iter().map(|row| row.try_get("job"));
             let taken = taken.collect::<Result<HashSet<Uuid>, _>>()?;
             left.retain(|(index, _)| {
@@ -325,7 +325,7 @@ impl PostgresStore {
             }
             if !over.is_empty() {
                 let query = self.query(&self.sql.drop_keys).bind(keys(over.iter()));
-                self.fetch(Some(&mut *connection), query).await?;
+                self.runner.fetch_all(Some(&mut *connection), query).await?;
             }
         }
         Ok(verdicts)
@@ -339,7 +339,7 @@ impl PostgresStore {
     ) -> Result<HashMap<Vec<u8>, (JobId, bool)>, sqlx::Error> {
         let wanted = keys(wanted.iter().map(|(_, unique)| &unique.key));
         let query = self.query(&self.sql.holders).bind(wanted);
-        let rows = self.fetch(Some(connection), query).await?;
+        let rows = self.runner.fetch_all(Some(connection), query).await?;
         let holder = |row: &sqlx::postgres::PgRow| {
             let is_over: Option<bool> = row.try_get("is_over")?;
             let job = JobId::from_uuid(row.try_get("job")?);
@@ -366,7 +366,7 @@ impl PostgresStore {
             .bind(new.as_uuid())
             .bind(unique.key.as_bytes().as_slice())
             .bind(period(unique.span));
-        let row = self.fetch_one(Some(connection), query).await?;
+        let row = self.runner.fetch_one(Some(connection), query).await?;
         *is_stirred |= row.try_get::<bool, _>("is_stirred")?;
         if row.try_get("has_children")? {
             flows.add(new, HAS_CHILDREN);

@@ -97,7 +97,7 @@ impl PostgresStore {
                     .map(|(parent, _)| parent.on == On::Ended)
                     .collect::<Vec<_>>(),
             );
-        self.fetch(Some(connection), query).await?;
+        self.runner.fetch_all(Some(connection), query).await?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl PostgresStore {
         connection: Option<&mut PgConnection>,
     ) -> Result<u64, sqlx::Error> {
         let query = self.query(&self.sql.open_mail);
-        let row = self.fetch_one(connection, query).await?;
+        let row = self.runner.fetch_one(connection, query).await?;
         Ok(self.heard(&row)?.0)
     }
 }
@@ -50,7 +50,7 @@ impl LimitStore for PostgresStore {
             .bind(every(values.rate))
             .bind(burst(values.rate));
         deadline(NAME, "limit group", self.timeout, async {
-            self.heard(&self.fetch_one(None, query).await?)?;
+            self.heard(&self.runner.fetch_one(None, query).await?)?;
             Ok::<_, sqlx::Error>(())
         })
         .await
@@ -59,7 +59,7 @@ impl LimitStore for PostgresStore {
     async fn group(&self, name: &str) -> Result<Option<GroupView>, StoreError> {
         let query = sqlx::query(self.sql.group.clone()).bind(name);
         deadline(NAME, "group", self.timeout, async {
-            view(&self.fetch_one(None, query).await?)
+            view(&self.runner.fetch_one(None, query).await?)
         })
         .await
     }
@@ -69,7 +69,13 @@ impl LimitStore for PostgresStore {
             .bind(queue.as_str())
             .bind(every(rate))
             .bind(burst(rate));
-        deadline(NAME, "limit queue", self.timeout, self.fetch(None, query)).await?;
+        deadline(
+            NAME,
+            "limit queue",
+            self.timeout,
+            self.runner.fetch_all(None, query),
+        )
+        .await?;
         Ok(())
     }
 

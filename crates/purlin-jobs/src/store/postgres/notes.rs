@@ -19,7 +19,10 @@ impl NoteStore for PostgresStore {
 
     async fn note(&self, lease: LeaseId, job: JobId, note: &Note) -> Result<Noted, StoreError> {
         deadline(NAME, "note", self.timeout, async {
-            let row = self.fetch_one(None, self.noting(lease, job, note)).await?;
+            let row = self
+                .runner
+                .fetch_one(None, self.noting(lease, job, note))
+                .await?;
             noted(&row)
         })
         .await
@@ -42,7 +45,7 @@ impl NoteStore for PostgresStore {
     async fn result(&self, job: JobId) -> Result<Found, StoreError> {
         deadline(NAME, "result", self.timeout, async {
             let query = self.query(&self.sql.result).bind(job.as_uuid());
-            let row = self.fetch_one(None, query).await?;
+            let row = self.runner.fetch_one(None, query).await?;
             let value: Option<Vec<u8>> = row.try_get("value")?;
             Ok::<_, sqlx::Error>(match value {
                 Some(value) => Found::Result(value.into()),
@@ -70,7 +73,7 @@ impl PostgresStore {
         job: JobId,
     ) -> Result<Option<Notes>, sqlx::Error> {
         let query = self.query(&self.sql.notes).bind(job.as_uuid());
-        let rows = self.fetch(connection, query).await?;
+        let rows = self.runner.fetch_all(connection, query).await?;
         let Some(first) = rows.first() else {
             return Ok(None);
         };
@@ -108,9 +111,9 @@ impl PostgresStore {
         value: &Bytes,
         was_kept: bool,
     ) -> Result<Signal, sqlx::Error> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.runner.begin("begin").await?;
         let lock = sqlx::query(self.sql.lock_to_signal.clone()).bind(job.as_uuid());
-        let locked = self.fetch_one(Some(&mut *transaction), lock).await?;
+        let locked = self.runner.fetch_one(Some(&mut *transaction), lock).await?;
         if !locked.try_get::<bool, _>("is_there")? {
             transaction.rollback().await?;
             return Ok(if locked.try_get("was_there")? {
@@ -128,7 +131,10 @@ impl PostgresStore {
             .bind(&value[..])
             .bind(&*self.channel)
             .bind(was_kept);
-        let row = self.fetch_one(Some(&mut *transaction), signal).await?;
+        let row = self
+            .runner
+            .fetch_one(Some(&mut *transaction), signal)
+            .await?;
         transaction.commit().await?;
         self.heard(&row)?;
         if row.try_get("is_awake")? {
@@ -154,11 +160,16 @@ impl PostgresStore {
         let lock = sqlx::query(self.sql.lock_job.clone())
             .bind(lease.as_uuid())
             .bind(job.as_uuid());
-        if self.fetch(Some(&mut *connection), lock).await?.is_empty() {
+        if self
+            .runner
+            .fetch_all(Some(&mut *connection), lock)
+            .await?
+            .is_empty()
+        {
             return Ok(Noted::Stale);
         }
         let noting = self.noting(lease, job, note);
-        noted(&self.fetch_one(Some(connection), noting).await?)
+        noted(&self.runner.fetch_one(Some(connection), noting).await?)
     }
 
     pub(super) async fn keep_joined(
@@ -172,7 +183,7 @@ impl PostgresStore {
             .bind(job.as_uuid())
             .bind(interval(result.ttl))
             .bind(&result.value[..]);
-        self.fetch(Some(connection), keep).await?;
+        self.runner.fetch_all(Some(connection), keep).await?;
         Ok(())
     }
 }

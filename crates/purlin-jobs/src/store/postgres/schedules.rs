@@ -16,14 +16,20 @@ impl ScheduleStore for PostgresStore {
             .bind(&schedule.name)
             .bind(&schedule.cron)
             .bind(&schedule.time_zone);
-        deadline(NAME, "put schedule", self.timeout, self.execute(query)).await?;
+        deadline(
+            NAME,
+            "put schedule",
+            self.timeout,
+            self.runner.execute(None, query),
+        )
+        .await?;
         Ok(())
     }
 
     async fn list_schedules(&self) -> Result<ScheduleList, StoreError> {
         let query = self.query(&self.sql.list_schedules);
         deadline(NAME, "list schedules", self.timeout, async {
-            let rows = self.fetch(None, query).await?;
+            let rows = self.runner.fetch_all(None, query).await?;
             let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
             let now = row::time(first, "now")?;
             let nothing = first.try_get::<Option<&str>, _>("name")?.is_none();
@@ -40,26 +46,26 @@ impl ScheduleStore for PostgresStore {
 
     async fn pause_schedule(&self, name: &str) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql.pause_schedule.clone()).bind(name);
-        let changed = self.execute(query);
+        let changed = self.runner.execute(None, query);
         Ok(deadline(NAME, "pause schedule", self.timeout, changed).await? > 0)
     }
 
     async fn resume_schedule(&self, name: &str) -> Result<bool, StoreError> {
         let query = self.query(&self.sql.resume_schedule).bind(name);
-        let changed = self.execute(query);
+        let changed = self.runner.execute(None, query);
         Ok(deadline(NAME, "resume schedule", self.timeout, changed).await? > 0)
     }
 
     async fn remove_schedule(&self, name: &str) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql.remove_schedule.clone()).bind(name);
-        let changed = self.execute(query);
+        let changed = self.runner.execute(None, query);
         Ok(deadline(NAME, "remove schedule", self.timeout, changed).await? > 0)
     }
 }
 
 impl PostgresStore {
     async fn try_fire(&self, firing: &Firing) -> Result<Option<Vec<Enqueued>>, StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.runner.begin("begin").await?;
         // Whoever comes second waits here, and then finds it moved on.
         let query = self
             .query(&self.sql.fire_schedule)
@@ -67,7 +73,10 @@ impl PostgresStore {
             .bind(micros(unix_micros(firing.since)))
             .bind(micros(unix_micros(firing.until)))
             .bind(!firing.jobs.is_empty());
-        let moved = self.fetch(Some(&mut *transaction), query).await?;
+        let moved = self
+            .runner
+            .fetch_all(Some(&mut *transaction), query)
+            .await?;
         if moved.is_empty() {
             transaction.rollback().await?;
             return Ok(None);

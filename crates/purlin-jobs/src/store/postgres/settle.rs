@@ -56,7 +56,7 @@ impl PostgresStore {
                 .bind(Vec::from_iter(results.iter().map(value)))
                 .bind(Vec::from_iter(results.iter().map(ttl)))
         };
-        let row = self.fetch_one(None, query).await?;
+        let row = self.runner.fetch_one(None, query).await?;
         self.goes_on(&row)?;
         self.heard(&row)?;
         let may_be_ready =
@@ -84,7 +84,12 @@ impl PostgresStore {
         let lock = sqlx::query(self.sql.lock_job.clone())
             .bind(*lease.as_uuid())
             .bind(*job.as_uuid());
-        if self.fetch(Some(&mut *connection), lock).await?.is_empty() {
+        if self
+            .runner
+            .fetch_all(Some(&mut *connection), lock)
+            .await?
+            .is_empty()
+        {
             return Ok(Settled::Stale);
         }
         let complete = self
@@ -92,7 +97,7 @@ impl PostgresStore {
             .bind(*lease.as_uuid())
             .bind(*job.as_uuid())
             .bind(&*self.channel);
-        let row = self.fetch_one(Some(connection), complete).await?;
+        let row = self.runner.fetch_one(Some(connection), complete).await?;
         self.goes_on(&row)?;
         Ok(if row.try_get("done")? {
             Settled::Applied
